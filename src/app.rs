@@ -1,0 +1,1 @@
+//! The one state that handlers, jobs and commands receive.

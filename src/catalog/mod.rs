@@ -1,0 +1,1 @@
+//! Models, revisions, refs and files.

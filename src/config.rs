@@ -1,0 +1,1 @@
+//! Configuration: command-line options with their environment variables, read once.

@@ -1,0 +1,1 @@
+//! HTTP delivery: the hub protocol, REST v1 and the pages.

@@ -1,0 +1,1 @@
+//! Brings catalogued models in from JSON lines.

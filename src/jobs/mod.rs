@@ -1,0 +1,1 @@
+//! Queued work: the queue, the worker loop, and one file per job.

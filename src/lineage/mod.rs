@@ -1,0 +1,1 @@
+//! Where a model comes from: claims, evidence, verdicts, and the graph they form.

@@ -1,0 +1,1 @@
+//! Structured logs and the metrics we export.
