@@ -11,10 +11,14 @@ pub enum Error {
     #[error("`{0}` is not a model name, expected `namespace/name`")]
     NotAModelName(String),
     /// A part of a name is empty, too long, or has characters that names do not have.
-    #[error("`{0}` is not a valid name: use 1 to 96 letters, digits, `-`, `_` and `.`, beginning and ending with a letter, a digit or `_`, without `--` or `..`")]
+    #[error(
+        "`{0}` is not a valid name: use 1 to 96 letters, digits, `-`, `_` and `.`, beginning and ending with a letter, a digit or `_`, without `--` or `..`"
+    )]
     Part(String),
     /// A path that could leave its model, or that is too long.
-    #[error("`{0}` is not a valid path: use at most 1024 bytes of relative path without `.`, `..`, empty parts, backslashes or control characters")]
+    #[error(
+        "`{0}` is not a valid path: use at most 1024 bytes of relative path without `.`, `..`, empty parts, backslashes or control characters"
+    )]
     Path(String),
     /// Not 40 hexadecimal digits.
     #[error("`{0}` is not a commit id, expected 40 hexadecimal digits")]
@@ -202,7 +206,9 @@ mod tests {
 
     #[test]
     fn names_that_could_confuse_a_url_are_refused() {
-        for bad in ["", "a", "a/", "/b", "a/b/c", "a/..", "a/-b", "a/b c", "a/b--c", "a/é", &format!("a/{}", "x".repeat(97))] {
+        for bad in
+            ["", "a", "a/", "/b", "a/b/c", "a/..", "a/-b", "a/b c", "a/b--c", "a/é", &format!("a/{}", "x".repeat(97))]
+        {
             assert!(bad.parse::<ModelName>().is_err(), "{bad}");
         }
     }
