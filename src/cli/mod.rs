@@ -1,1 +1,4 @@
 //! The command line: one file per command.
+
+pub mod smoke;
+pub mod smoke_child;

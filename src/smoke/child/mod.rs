@@ -1,0 +1,162 @@
+//! The child's side: confines itself, reads the folder, checks it, runs the model, prints lines.
+//!
+//! Nothing here is trusted to end: the parent survives every way in which this can go wrong. Only here is candle used.
+
+mod confine;
+mod decoder;
+mod files;
+mod floats;
+mod generate;
+mod headers;
+mod judge;
+mod plan;
+mod probe;
+mod scan;
+mod tensors;
+mod text;
+mod trial;
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use serde_json::{Map, Value};
+
+use super::{Check, Line, Status, conclude};
+pub use probe::Probe;
+
+/// What the parent asks of its child.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder with the model's files, as an absolute path.
+    pub dir: PathBuf,
+    /// The deepest level.
+    pub level: u8,
+    /// Private writable memory in bytes.
+    pub memory: u64,
+    /// CPU time in seconds.
+    pub cpu_seconds: u64,
+    /// Tokens whose logits are wanted.
+    pub input_ids: Option<Vec<u32>>,
+    /// Tries to break out instead of testing.
+    pub probe: Option<Probe>,
+}
+
+/// Confines this process, then tests the folder and prints what it finds, one JSON object per line.
+///
+/// An error means that the process could not be confined: it has not touched the folder then.
+pub fn run(options: &Options) -> Result<(), String> {
+    let status = File::open("/proc/self/status").ok();
+    let rights = confine::Rights { dir: &options.dir, memory: options.memory, cpu_seconds: options.cpu_seconds };
+    let landlock = confine::confine(&rights)?;
+    if let Some(probe) = options.probe {
+        let said = probe::attempt(probe, &options.dir);
+        return writeln!(io::stdout(), "{said}").map_err(|error| error.to_string());
+    }
+    let mut run = Run { checks: Vec::new(), stage: None, environment: Map::new(), sample: None };
+    run.environment.insert("landlock".to_owned(), landlock.into());
+    run.environment.insert("seccomp".to_owned(), "enforced".into());
+    trial::run(&mut run, options);
+    run.finish(status.as_ref());
+    Ok(())
+}
+
+/// The run as it goes on: prints each stage as it ends.
+struct Run {
+    checks: Vec<Check>,
+    stage: Option<Open>,
+    environment: Map<String, Value>,
+    sample: Option<String>,
+}
+
+/// The stage that is going on.
+struct Open {
+    name: &'static str,
+    level: u8,
+    started: Instant,
+    first_check: usize,
+    metrics: Map<String, Value>,
+}
+
+impl Run {
+    /// Begins a stage, ending the one before.
+    fn begin(&mut self, name: &'static str, level: u8) {
+        self.end();
+        print(&Line::Begin { stage: name.to_owned() });
+        let first_check = self.checks.len();
+        self.stage = Some(Open { name, level, started: Instant::now(), first_check, metrics: Map::new() });
+    }
+
+    fn end(&mut self) {
+        let Some(stage) = self.stage.take() else { return };
+        let ms = u64::try_from(stage.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let checks = self.checks[stage.first_check..].to_vec();
+        print(&Line::Stage { name: stage.name.to_owned(), ms, checks, metrics: stage.metrics });
+    }
+
+    fn check(&mut self, id: &str, status: Status, detail: impl Into<String>) {
+        let level = self.stage.as_ref().map_or(0, |stage| stage.level);
+        self.checks.push(Check::new(id, level, status, detail));
+    }
+
+    fn metric(&mut self, name: &str, value: impl Into<Value>) {
+        if let Some(stage) = &mut self.stage {
+            stage.metrics.insert(name.to_owned(), value.into());
+        }
+    }
+
+    fn failed(&self) -> bool {
+        self.checks.iter().any(|check| check.status == Status::Failed)
+    }
+
+    fn finish(mut self, status: Option<&File>) {
+        self.begin("finish", 0);
+        if let Some(peak) = status.and_then(peak_memory) {
+            self.metric("peak_memory_bytes", peak);
+        }
+        if let Ok(usage) = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF) {
+            let (user, system) = (usage.user_time(), usage.system_time());
+            let total = (user.tv_sec() + system.tv_sec()) * 1000 + (user.tv_usec() + system.tv_usec()) / 1000;
+            self.metric("cpu_ms", total);
+        }
+        self.end();
+        let verdict = conclude(&self.checks);
+        print(&Line::Verdict { verdict, sample: self.sample, environment: self.environment });
+    }
+}
+
+/// Writes a line; a parent that no longer listens is about to end this process anyway.
+fn print(line: &Line) {
+    if let Ok(mut text) = serde_json::to_vec(line) {
+        text.push(b'\n');
+        let _ = io::stdout().write_all(&text);
+        let _ = io::stdout().flush();
+    }
+}
+
+/// Reads the high-water mark of resident memory, in bytes.
+fn peak_memory(status: &File) -> Option<u64> {
+    let mut text = vec![0; 16 * 1024];
+    let length = status.read_at(&mut text, 0).ok()?;
+    let text = String::from_utf8_lossy(&text[..length]).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// Reads a whole file of at most `cap` bytes; `None` when there is no such file.
+fn read_capped(dir: &Path, name: &str, cap: u64) -> Result<Option<Vec<u8>>, String> {
+    let path = dir.join(name);
+    let length = match path.metadata() {
+        Ok(data) if data.is_file() => data.len(),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(format!("`{name}`: {error}")),
+        _ => return Ok(None),
+    };
+    if length > cap {
+        return Err(format!("`{name}` has {length} bytes, at most {cap} are read"));
+    }
+    std::fs::read(path).map(Some).map_err(|error| format!("`{name}`: {error}"))
+}

@@ -1,0 +1,112 @@
+//! The tensors of a folder: where they lie, and their bytes in pieces.
+
+use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt, path::Path};
+
+use crate::formats::{TensorEntry, gguf, safetensors};
+
+/// A tensor and the file that holds it.
+#[derive(Debug)]
+pub(super) struct Place {
+    file: usize,
+    pub(super) entry: TensorEntry,
+}
+
+/// All tensors of a model, by name. Reads with `pread`: a file that shrinks gives an error, not a signal.
+#[derive(Debug, Default)]
+pub(super) struct Tensors {
+    files: Vec<(String, File)>,
+    table: BTreeMap<String, Place>,
+}
+
+impl Tensors {
+    /// Parses a safetensors file's header and adds its tensors; returns them.
+    pub(super) fn add_safetensors(&mut self, dir: &Path, name: &str) -> Result<Vec<TensorEntry>, String> {
+        let (file, entries) = read_safetensors(dir, name)?;
+        self.add(name, file, entries)
+    }
+
+    /// Parses a GGUF header and adds its tensors.
+    pub(super) fn add_gguf(&mut self, dir: &Path, name: &str) -> Result<gguf::Header, String> {
+        let (file, header) = read_gguf(dir, name)?;
+        self.add(name, file, header.tensors.clone())?;
+        Ok(header)
+    }
+
+    fn add(&mut self, name: &str, file: File, entries: Vec<TensorEntry>) -> Result<Vec<TensorEntry>, String> {
+        let index = self.files.len();
+        self.files.push((name.to_owned(), file));
+        for entry in &entries {
+            let place = Place { file: index, entry: entry.clone() };
+            if let Some(first) = self.table.insert(entry.name.clone(), place) {
+                let other = &self.files[first.file].0;
+                return Err(format!("tensor `{}` is in `{other}` and in `{name}`", entry.name));
+            }
+        }
+        Ok(entries)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&TensorEntry> {
+        self.table.get(name).map(|place| &place.entry)
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.table.contains_key(name)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &TensorEntry> {
+        self.table.values().map(|place| &place.entry)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Number of elements of all tensors.
+    pub(super) fn parameters(&self) -> u64 {
+        self.iter().fold(0, |sum, entry| sum.saturating_add(entry.elements()))
+    }
+
+    /// Number of bytes of all tensors.
+    pub(super) fn bytes(&self) -> u64 {
+        self.iter().fold(0, |sum, entry| sum.saturating_add(entry.end - entry.start))
+    }
+
+    /// Fills `buffer` with a tensor's bytes from `offset` on, which the caller has checked to be in the tensor.
+    pub(super) fn read(&self, entry: &TensorEntry, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let place = self.table.get(&entry.name).ok_or(io::ErrorKind::NotFound)?;
+        self.files[place.file].1.read_exact_at(buffer, entry.start + offset)
+    }
+}
+
+/// Parses the header of a safetensors file.
+pub(super) fn read_safetensors(dir: &Path, name: &str) -> Result<(File, Vec<TensorEntry>), String> {
+    let explain = |error: &dyn std::fmt::Display| format!("`{name}`: {error}");
+    let file = File::open(dir.join(name)).map_err(|error| explain(&error))?;
+    let length = file.metadata().map_err(|error| explain(&error))?.len();
+    let mut first = [0; 8];
+    let available = usize::try_from(length.min(8)).unwrap_or(8);
+    file.read_exact_at(&mut first[..available], 0).map_err(|error| explain(&error))?;
+    let header = safetensors::header_length(&first[..available], length).map_err(|error| explain(&error))?;
+    let mut bytes = vec![0; usize::try_from(header).map_err(|error| explain(&error))?];
+    file.read_exact_at(&mut bytes, 8).map_err(|error| explain(&error))?;
+    let header = safetensors::parse(&bytes, length).map_err(|error| explain(&error))?;
+    Ok((file, header.tensors))
+}
+
+fn read_gguf(dir: &Path, name: &str) -> Result<(File, gguf::Header), String> {
+    let explain = |error: &dyn std::fmt::Display| format!("`{name}`: {error}");
+    let file = File::open(dir.join(name)).map_err(|error| explain(&error))?;
+    let length = file.metadata().map_err(|error| explain(&error))?.len();
+    let mut wanted = length.min(1 << 20);
+    loop {
+        let mut prefix = vec![0; usize::try_from(wanted).map_err(|error| explain(&error))?];
+        file.read_exact_at(&mut prefix, 0).map_err(|error| explain(&error))?;
+        match gguf::parse(&prefix, length) {
+            Ok(header) => return Ok((file, header)),
+            Err(gguf::Error::NeedMore { at_least }) if wanted < length.min(gguf::MAX_HEADER) => {
+                wanted = at_least.max(wanted * 4).min(length).min(gguf::MAX_HEADER);
+            }
+            Err(error) => return Err(explain(&error)),
+        }
+    }
+}

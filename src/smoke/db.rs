@@ -1,0 +1,126 @@
+//! Stored smoke tests.
+
+use serde_json::Value;
+use sqlx::{PgConnection, types::time::OffsetDateTime};
+
+use super::{Check, Report, Status};
+
+/// A smoke test as it was stored.
+#[derive(Debug, Clone)]
+pub struct StoredReport {
+    /// Its id.
+    pub id: i64,
+    /// The commit of the revision that was tested.
+    pub commit: String,
+    /// The conclusion.
+    pub verdict: Status,
+    /// The deepest level.
+    pub level: i32,
+    /// The checks in the order in which they were made.
+    pub checks: Vec<Check>,
+    /// Numbers.
+    pub metrics: Value,
+    /// The stages that ended, with their times.
+    pub stages: Value,
+    /// Engine and machine.
+    pub environment: Value,
+    /// What the model wrote.
+    pub sample: Option<String>,
+    /// When it began.
+    pub started_at: OffsetDateTime,
+    /// How long it took.
+    pub duration_ms: i64,
+}
+
+/// Stores a report on a revision and returns its id.
+pub async fn insert_report(
+    db: &mut PgConnection,
+    model_id: i64,
+    revision_id: i64,
+    report: &Report,
+) -> Result<i64, sqlx::Error> {
+    let checks = serde_json::to_value(&report.checks).unwrap_or_default();
+    let stages = serde_json::to_value(&report.stages).unwrap_or_default();
+    // JSON in Postgres holds no NUL characters, and a model may well write one.
+    let sample = report.sample.as_ref().map(|text| text.replace('\0', "\u{fffd}"));
+    let duration = i64::try_from(report.duration_ms).unwrap_or(i64::MAX);
+    sqlx::query_scalar!(
+        r#"
+        insert into smoke_tests (
+            model_id, revision_id, verdict, level, checks, metrics, stages, environment, sample, started_at, duration_ms
+        )
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() - make_interval(secs => $10::bigint / 1000.0), $10)
+        returning id
+        "#,
+        model_id,
+        revision_id,
+        report.verdict.as_str(),
+        i32::from(report.level),
+        without_nul(checks),
+        without_nul(Value::Object(report.metrics.clone())),
+        stages,
+        without_nul(Value::Object(report.environment.clone())),
+        sample,
+        duration,
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Returns a model's smoke tests, the latest first.
+pub async fn list_reports(db: &mut PgConnection, model_id: i64, limit: i64) -> Result<Vec<StoredReport>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        select s.id, r.commit, s.verdict, s.level, s.checks, s.metrics, s.stages, s.environment, s.sample,
+            s.started_at, s.duration_ms
+        from smoke_tests s
+        join revisions r on r.id = s.revision_id
+        where s.model_id = $1
+        order by s.id desc
+        limit $2
+        "#,
+        model_id,
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    let stored = rows.into_iter().map(|row| StoredReport {
+        id: row.id,
+        commit: row.commit,
+        verdict: status(&row.verdict),
+        level: row.level,
+        checks: serde_json::from_value(row.checks).unwrap_or_default(),
+        metrics: row.metrics,
+        stages: row.stages,
+        environment: row.environment,
+        sample: row.sample,
+        started_at: row.started_at,
+        duration_ms: row.duration_ms,
+    });
+    Ok(stored.collect())
+}
+
+/// Returns the latest smoke test of a revision.
+pub async fn find_verdict(db: &mut PgConnection, revision_id: i64) -> Result<Option<Status>, sqlx::Error> {
+    let verdict = sqlx::query_scalar!(
+        r#"select verdict from smoke_tests where revision_id = $1 order by id desc limit 1"#,
+        revision_id
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(verdict.as_deref().map(status))
+}
+
+/// A constraint lets nothing else in than the five words.
+fn status(word: &str) -> Status {
+    serde_json::from_value(Value::from(word)).unwrap_or(Status::Error)
+}
+
+fn without_nul(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace('\0', "\u{fffd}")),
+        Value::Array(items) => items.into_iter().map(without_nul).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, without_nul(value))).collect(),
+        other => other,
+    }
+}
