@@ -163,5 +163,5 @@ fn collected(reader: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
 
 /// Tries to start a process, for the child's proof that it cannot.
 pub(super) fn try_to_start_a_process() -> io::Result<()> {
-    Command::new("/bin/true").stdin(Stdio::null()).status().map(drop)
+    Command::new("/bin/true").status().map(drop)
 }

@@ -6,6 +6,7 @@ use std::{
     str::FromStr,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
@@ -57,6 +58,18 @@ impl Text {
     }
 }
 
+/// Begins with the length of its table in bytes, which the library allocates before it looks whether they are there.
+fn check_character_map(base64: &str) -> Result<(), String> {
+    let bytes =
+        STANDARD.decode(base64).map_err(|error| format!("`tokenizer.json`: `precompiled_charsmap`: {error}"))?;
+    let claimed = bytes.first_chunk().map(|length| u32::from_le_bytes(*length));
+    let held = bytes.len().saturating_sub(4);
+    match claimed {
+        Some(claimed) if usize::try_from(claimed).is_ok_and(|claimed| claimed <= held) => Ok(()),
+        _ => Err("`tokenizer.json`: `precompiled_charsmap` claims more bytes than it has".to_owned()),
+    }
+}
+
 /// The library panics on some hostile files; that is the file's fault and shall be said so.
 fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work))
@@ -71,6 +84,9 @@ fn check_steps(normalizer: &Value, steps: &mut usize, growth: &mut usize) -> Res
     *growth = growth.saturating_mul(replacement.div_ceil(pattern.max(1)).max(1));
     if *steps > MAX_STEPS || *growth > MAX_GROWTH {
         return Err("`tokenizer.json`: the normalizer makes text too much longer".to_owned());
+    }
+    if let Some(map) = normalizer.get("precompiled_charsmap").and_then(Value::as_str) {
+        check_character_map(map)?;
     }
     for step in normalizer.get("normalizers").and_then(Value::as_array).into_iter().flatten() {
         check_steps(step, steps, growth)?;
