@@ -1,3 +1,7 @@
 //! The `herdbook` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    herdbook::cli::main()
+}

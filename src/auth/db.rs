@@ -300,3 +300,11 @@ fn role_of(text: &str) -> Role {
         _ => Role::Read,
     }
 }
+
+/// Returns the row id of an organization.
+pub async fn find_organization(db: &mut PgConnection, name: &str) -> Result<Option<i64>, Error> {
+    let id = sqlx::query_scalar!("select id from namespaces where key = lower($1) and kind = 'organization'", name)
+        .fetch_optional(db)
+        .await?;
+    Ok(id)
+}

@@ -8,6 +8,8 @@ pub mod db;
 pub mod facts;
 pub mod inspect;
 pub mod publish;
+pub mod search;
+pub mod uploads;
 
 use std::{fmt, str::FromStr};
 

@@ -1,1 +1,109 @@
 //! What one may do with a model: declared and inherited licenses, obligations, findings.
+//!
+//! The engine ([`judge`]) is a pure function over a graph of models and the catalogue of licenses; [`db`] feeds it
+//! and keeps what it says. It reports; it does not give legal advice.
+
+pub mod catalogue;
+pub mod db;
+pub mod export;
+pub mod graph;
+pub mod judge;
+pub mod label;
+mod rules;
+
+use serde::{Deserialize, Serialize};
+
+/// What every report says once.
+pub const DISCLAIMER: &str = "This report states what the texts and labels say. It is not legal advice.";
+
+/// What can go wrong with licenses.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A graph file that cannot be read.
+    #[error("{0}")]
+    Graph(String),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// How grave a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Notice,
+    /// A person must decide.
+    Review,
+    /// A duty whose evidence is checkably missing.
+    Incomplete,
+    /// The text forbids what is there.
+    Violation,
+}
+
+impl Severity {
+    /// The word in the database and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Review => "review",
+            Self::Incomplete => "incomplete",
+            Self::Violation => "violation",
+        }
+    }
+}
+
+/// What the audit found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Finding {
+    /// Stable id of the rule.
+    pub rule: String,
+    /// How grave.
+    pub severity: Severity,
+    /// The license or the model it is about.
+    pub about: String,
+    /// What is wrong, in a sentence.
+    pub message: String,
+    /// Key of the license, when it is about one.
+    pub license: Option<String>,
+    /// The clause.
+    pub section: Option<String>,
+    /// From the model to the ancestor whose license decides.
+    pub path: Vec<String>,
+    /// What mends it.
+    pub remedy: String,
+}
+
+/// What a license asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Obligation {
+    /// Which duty.
+    pub id: String,
+    /// In plain words.
+    pub summary: String,
+    /// Key of the license.
+    pub license: String,
+    /// The clause.
+    pub section: String,
+    /// The models through which it reaches this one.
+    pub via: Vec<String>,
+    /// `yes`, `no` or `unchecked`.
+    pub satisfied: String,
+}
+
+/// A model's license situation.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Judgement {
+    /// The model.
+    pub id: String,
+    /// The label as declared.
+    pub declared: Option<String>,
+    /// What holds for the whole, as an SPDX expression.
+    pub expression: Option<String>,
+    /// `clear`, `notice`, `review`, `incomplete`, `violation` or `unknown`.
+    pub position: String,
+    /// What the carried licenses ask.
+    pub obligations: Vec<Obligation>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}

@@ -97,6 +97,15 @@ impl BlobStore {
         Ok(received.stored)
     }
 
+    /// Stores what comes of a stream at a temporary key; returns its length, and why it broke off if it did.
+    pub async fn put_part<S>(&self, key: &str, body: S) -> Result<(u64, Option<std::io::Error>), Error>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Unpin,
+    {
+        let received = self.write(body, &temporary_path(key)).await?;
+        Ok((received.stored.size, received.broken))
+    }
+
     /// Writes a stream to `path`; when it breaks off, what came is a complete object there.
     async fn write<S>(&self, mut body: S, path: &Path) -> Result<Received, Error>
     where

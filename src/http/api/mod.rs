@@ -1,0 +1,42 @@
+//! REST v1: JSON in and out, errors as problem+json, described at `/api/v1/openapi.json`.
+
+pub mod audit;
+pub mod files;
+pub mod import;
+pub mod lineage;
+pub mod models;
+pub mod openapi;
+pub mod registry;
+pub mod smoke;
+pub mod uploads;
+
+use sqlx::PgConnection;
+
+use super::{error::ApiError, extract::ModelPath};
+use crate::{
+    auth::Caller,
+    catalog::{self, Model},
+};
+
+/// Returns the model of a path, if the caller may read it.
+pub(crate) async fn readable(db: &mut PgConnection, caller: &Caller, path: &ModelPath) -> Result<Model, ApiError> {
+    Ok(catalog::get_model(db, &path.parse()?, &caller.viewer()).await?)
+}
+
+/// Returns the model of a path, if the caller may push to it.
+pub(crate) async fn writable(db: &mut PgConnection, caller: &Caller, path: &ModelPath) -> Result<Model, ApiError> {
+    let model = readable(db, caller, path).await?;
+    caller.require_write(model.name.namespace())?;
+    Ok(model)
+}
+
+/// Returns the model of a path, if the caller may change its settings.
+pub(crate) async fn administrable(
+    db: &mut PgConnection,
+    caller: &Caller,
+    path: &ModelPath,
+) -> Result<Model, ApiError> {
+    let model = readable(db, caller, path).await?;
+    caller.require_administer(model.name.namespace())?;
+    Ok(model)
+}

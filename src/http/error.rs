@@ -1,0 +1,251 @@
+//! The only place that knows status codes: each error's status, stable code, and three renderings.
+//!
+//! REST answers are problem+json (RFC 9457), the hub protocol's carry `X-Error-Code` and `X-Error-Message`, pages are
+//! HTML. What went wrong inside stays in the log.
+
+use std::fmt;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+};
+use serde_json::json;
+use tracing::error;
+
+use crate::{auth, catalog, jobs, lineage, license, name, smoke, storage};
+
+/// An error as a client sees it.
+#[derive(Debug)]
+pub struct ApiError {
+    /// The status.
+    pub status: StatusCode,
+    /// Stable, for programs.
+    pub code: &'static str,
+    /// For people: what is wrong and what to do.
+    pub message: String,
+}
+
+/// What handlers of the REST API return.
+pub type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    /// An error with its parts.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    /// The request cannot be understood.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", message)
+    }
+
+    /// There is nothing here.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", message)
+    }
+
+    /// Something failed here; the details go to the log.
+    pub fn internal(cause: &dyn fmt::Display) -> Self {
+        error!("a request failed: {cause}");
+        let message = "something failed on the server; it has been logged, try again";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let problem = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("Error"),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.message,
+        });
+        let mut response = HttpResponse::build(self.status);
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        response.content_type("application/problem+json").body(problem.to_string())
+    }
+}
+
+/// An error on the hub protocol.
+#[derive(Debug)]
+pub struct HubError(pub ApiError);
+
+/// What handlers of the hub protocol return.
+pub type HubResult<T> = Result<T, HubError>;
+
+impl<E: Into<ApiError>> From<E> for HubError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Display for HubError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ResponseError for HubError {
+    fn status_code(&self) -> StatusCode {
+        self.0.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.0.status);
+        let code = match self.0.code {
+            "model-not-found" => Some("RepoNotFound"),
+            "revision-not-found" | "ref-not-found" => Some("RevisionNotFound"),
+            "file-not-found" => Some("EntryNotFound"),
+            "quarantined" => Some("GatedRepo"),
+            _ => None,
+        };
+        if let Some(code) = code {
+            response.insert_header(("X-Error-Code", code));
+        }
+        if let Ok(message) = HeaderValue::from_str(&self.0.message.replace(['\n', '\r'], " ")) {
+            response.insert_header(("X-Error-Message", message));
+        }
+        response.json(json!({ "error": self.0.message }))
+    }
+}
+
+impl From<name::Error> for ApiError {
+    fn from(error: name::Error) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-name", error.to_string())
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the server is busy, try again in a moment")
+            }
+            other => Self::internal(&other),
+        }
+    }
+}
+
+impl From<auth::Error> for ApiError {
+    fn from(error: auth::Error) -> Self {
+        use auth::Error as E;
+        let (status, code) = match &error {
+            E::InvalidToken => (StatusCode::UNAUTHORIZED, "invalid-token"),
+            E::SignInRequired => (StatusCode::UNAUTHORIZED, "sign-in-required"),
+            E::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            E::StaleForm => (StatusCode::FORBIDDEN, "stale-form"),
+            E::NameTaken(_) | E::TokenTaken => (StatusCode::CONFLICT, "name-taken"),
+            E::UserNotFound(_) => (StatusCode::NOT_FOUND, "user-not-found"),
+            E::BadTokenValue | E::Name(_) => (StatusCode::BAD_REQUEST, "bad-name"),
+            E::Database(_) => return Self::internal(&error),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<storage::Error> for ApiError {
+    fn from(error: storage::Error) -> Self {
+        use storage::Error as E;
+        let (status, code) = match &error {
+            E::DigestMismatch { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "digest-mismatch"),
+            E::SizeMismatch { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "size-mismatch"),
+            E::Body(_) => (StatusCode::BAD_REQUEST, "upload-interrupted"),
+            E::Vanished(_) => (StatusCode::SERVICE_UNAVAILABLE, "blob-vanished"),
+            E::Missing(_) | E::Address { .. } | E::Store(_) | E::Io(_) | E::Database(_) => {
+                return Self::internal(&error);
+            }
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<catalog::Error> for ApiError {
+    fn from(error: catalog::Error) -> Self {
+        use catalog::Error as E;
+        let (status, code) = match error {
+            E::Storage(error) => return error.into(),
+            E::Database(error) => return error.into(),
+            E::Name(error) => return error.into(),
+            E::ModelNotFound(_) => (StatusCode::NOT_FOUND, "model-not-found"),
+            E::RevisionNotFound { .. } => (StatusCode::NOT_FOUND, "revision-not-found"),
+            E::RefNotFound(_) => (StatusCode::NOT_FOUND, "ref-not-found"),
+            E::FileNotFound(_) => (StatusCode::NOT_FOUND, "file-not-found"),
+            E::NameTaken(_) => (StatusCode::CONFLICT, "name-taken"),
+            E::RefExists(_) => (StatusCode::CONFLICT, "ref-exists"),
+            E::StaleParent => (StatusCode::PRECONDITION_FAILED, "stale-parent"),
+            E::NotHosted(_) => (StatusCode::CONFLICT, "not-hosted"),
+            E::MainIsKept => (StatusCode::BAD_REQUEST, "main-is-kept"),
+            E::ContentNotUploaded { .. } => (StatusCode::BAD_REQUEST, "content-not-uploaded"),
+            E::PathConflict(_) => (StatusCode::BAD_REQUEST, "path-conflict"),
+            E::TooManyFiles { .. } => (StatusCode::BAD_REQUEST, "too-many-files"),
+            E::TooLong { .. } => (StatusCode::BAD_REQUEST, "too-long"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<lineage::Error> for ApiError {
+    fn from(error: lineage::Error) -> Self {
+        use lineage::Error as E;
+        let (status, code) = match error {
+            E::Catalog(error) => return error.into(),
+            E::Database(error) => return error.into(),
+            E::Cycle(_) => (StatusCode::CONFLICT, "lineage-cycle"),
+            E::Itself(_) => (StatusCode::BAD_REQUEST, "lineage-self"),
+            E::ClaimNotFound(_) => (StatusCode::NOT_FOUND, "claim-not-found"),
+            E::UnknownRelation(_) => (StatusCode::BAD_REQUEST, "unknown-relation"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<license::Error> for ApiError {
+    fn from(error: license::Error) -> Self {
+        match error {
+            license::Error::Database(error) => error.into(),
+            other => Self::bad_request(other.to_string()),
+        }
+    }
+}
+
+impl From<smoke::Error> for ApiError {
+    fn from(error: smoke::Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<jobs::queue::Error> for ApiError {
+    fn from(error: jobs::queue::Error) -> Self {
+        match error {
+            jobs::queue::Error::Database(error) => error.into(),
+            other @ jobs::queue::Error::Arguments(_) => Self::internal(&other),
+        }
+    }
+}
+
+impl From<jobs::publish::Error> for ApiError {
+    fn from(error: jobs::publish::Error) -> Self {
+        use jobs::publish::Error as E;
+        match error {
+            E::Catalog(error) => error.into(),
+            E::Lineage(error) => error.into(),
+            E::Queue(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Around every request: an id, a line in the log, a count, and headers that keep browsers safe.
+
+use std::time::Instant;
+
+use actix_web::{
+    Error,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{self, HeaderName, HeaderValue},
+    middleware::Next,
+    web::Data,
+};
+use tracing::info;
+
+use crate::app::App;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Pages load nothing from elsewhere and run only our own scripts.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src 'self' data:; \
+                           form-action 'self'; base-uri 'none'; frame-ancestors 'none'; connect-src 'self'";
+
+/// Wraps a request.
+pub async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let started = Instant::now();
+    let id = format!("{:016x}", rand::random::<u64>());
+    let method = request.method().clone();
+    let path = request.path().to_owned();
+    let app = request.app_data::<Data<App>>().cloned();
+    let mut response = next.call(request).await?;
+    let duration = started.elapsed();
+    let status = response.status().as_u16();
+    if let Some(app) = app {
+        let route = response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+        app.metrics.requests.with_label_values(&[method.as_str(), &route, &status.to_string()]).inc();
+        app.metrics.latency.with_label_values(&[&route]).observe(duration.as_secs_f64());
+    }
+    let duration_ms = duration.as_secs_f64() * 1e3;
+    info!(request.id = %id, %method, status, duration_ms, "{method} {path} {status}");
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID.clone(), value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    let is_page = headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    if is_page {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    }
+    Ok(response)
+}
