@@ -74,9 +74,19 @@ impl Query {
         }
         self.search = words.join(" ");
         for filter in [
-            &mut self.namespace, &mut self.base, &mut self.relation, &mut self.license, &mut self.position,
-            &mut self.verdict, &mut self.lineage, &mut self.arch, &mut self.format, &mut self.kind, &mut self.tag,
-            &mut self.cursor, &mut self.sort,
+            &mut self.namespace,
+            &mut self.base,
+            &mut self.relation,
+            &mut self.license,
+            &mut self.position,
+            &mut self.verdict,
+            &mut self.lineage,
+            &mut self.arch,
+            &mut self.format,
+            &mut self.kind,
+            &mut self.tag,
+            &mut self.cursor,
+            &mut self.sort,
         ] {
             if filter.as_deref().is_some_and(str::is_empty) {
                 *filter = None;
@@ -87,8 +97,17 @@ impl Query {
 
     fn has_filters(&self) -> bool {
         let filters = [
-            &self.namespace, &self.base, &self.relation, &self.license, &self.position, &self.verdict, &self.lineage,
-            &self.arch, &self.format, &self.kind, &self.tag,
+            &self.namespace,
+            &self.base,
+            &self.relation,
+            &self.license,
+            &self.position,
+            &self.verdict,
+            &self.lineage,
+            &self.arch,
+            &self.format,
+            &self.kind,
+            &self.tag,
         ];
         !self.search.is_empty() || filters.into_iter().any(Option::is_some)
     }
@@ -280,8 +299,10 @@ const FACETS: &[(&str, &str)] = &[
 pub async fn facets(db: &mut PgConnection, query: &Query, viewer: &Viewer) -> Result<(Facets, i64), Error> {
     let mut facets = Facets::new();
     let is_plain = !query.has_filters() || FACETS.iter().all(|(facet, _)| is_unset(query, facet));
-    let mut sql = QueryBuilder::new("with found as materialized (select m.position, m.license_id, m.lineage_status, \
-        m.smoke_verdict, m.architecture, m.format, m.kind from models m where ");
+    let mut sql = QueryBuilder::new(
+        "with found as materialized (select m.position, m.license_id, m.lineage_status, \
+        m.smoke_verdict, m.architecture, m.format, m.kind from models m where ",
+    );
     filter(&mut sql, query, viewer, None);
     sql.push(") select 'total' as facet, null as value, count(*) as count from found");
     for (facet, column) in FACETS {
@@ -357,13 +378,13 @@ fn filter(sql: &mut QueryBuilder<Postgres>, query: &Query, viewer: &Viewer, exce
         sql.push(" and ").push_bind(tag.clone()).push(" = any(m.tags)");
     }
     if let Some(relation) = &query.relation {
-        sql.push(" and exists (select from claims c where c.child_id = m.id and c.withdrawn_at is null and c.relation = ");
+        sql.push(
+            " and exists (select from claims c where c.child_id = m.id and c.withdrawn_at is null and c.relation = ",
+        );
         sql.push_bind(relation.clone()).push(")");
     }
     if let Some(base) = &query.base {
-        sql.push(
-            " and m.id in (with recursive down as (select id, true as is_root from models b where b.key = ",
-        );
+        sql.push(" and m.id in (with recursive down as (select id, true as is_root from models b where b.key = ");
         sql.push_bind(base.to_lowercase());
         sql.push(" and (b.visibility = 'public' or ").push_bind(viewer.everything).push(" or b.namespace_key = any(");
         sql.push_bind(viewer.namespaces.clone());

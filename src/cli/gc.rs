@@ -40,6 +40,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let verb = if report.dry_run { "would remove" } else { "removed" };
-    println!("{verb} {} blobs ({}), {} orphaned objects, {} temporary objects", report.blobs, HumanBytes(report.bytes), report.orphans, report.temporary);
+    println!(
+        "{verb} {} blobs ({}), {} orphaned objects, {} temporary objects",
+        report.blobs,
+        HumanBytes(report.bytes),
+        report.orphans,
+        report.temporary
+    );
     Ok(ExitCode::SUCCESS)
 }

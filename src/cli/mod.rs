@@ -6,7 +6,7 @@
 
 mod audit;
 mod client;
-mod demo;
+//DEMO mod demo;
 mod fsck;
 mod gc;
 mod import;
@@ -16,8 +16,8 @@ mod operator;
 mod pull;
 mod push;
 mod serve;
-mod smoke;
-mod smoke_child;
+pub mod smoke;
+pub mod smoke_child;
 mod token;
 mod user;
 mod worker;
@@ -50,8 +50,6 @@ enum Command {
     Lineage(lineage::Args),
     /// Audit licenses: one model, a namespace, or everything
     Audit(audit::Args),
-    /// Make and push the demonstration herd
-    Demo(demo::Args),
     /// Load a model in a confined process and let it write
     Smoke(smoke::Args),
     /// The confined side of a smoke test
@@ -102,7 +100,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(args) => import::run(args).await,
         Command::Lineage(args) => lineage::run(args).await,
         Command::Audit(args) => audit::run(args).await,
-        Command::Demo(args) => demo::run(args).await,
         Command::Smoke(args) => smoke::run(args).await,
         Command::SmokeChild(args) => Ok(smoke_child::run(args)),
         Command::Fsck(args) => fsck::run(args).await,

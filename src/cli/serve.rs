@@ -31,7 +31,9 @@ use crate::{
 ///
 /// Without --database-url it brings its own Postgres, in the data folder.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  herdbook serve\n  herdbook serve --listen 0.0.0.0:80 --database-url postgres://… --store s3://models/herd")]
+#[command(
+    after_help = "Examples:\n  herdbook serve\n  herdbook serve --listen 0.0.0.0:80 --database-url postgres://… --store s3://models/herd"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     data: DataOptions,
@@ -69,7 +71,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn bind(listen: &str) -> anyhow::Result<TcpListener> {
-    let addresses: Vec<_> = listen.to_socket_addrs().with_context(|| format!("`{listen}` is no address, expected HOST:PORT"))?.collect();
+    let addresses: Vec<_> =
+        listen.to_socket_addrs().with_context(|| format!("`{listen}` is no address, expected HOST:PORT"))?.collect();
     TcpListener::bind(&addresses[..]).with_context(|| {
         format!("cannot listen on {listen}: is another program there? --listen 127.0.0.1:0 picks a free port")
     })

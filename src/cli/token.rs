@@ -12,7 +12,9 @@ use crate::{
 
 /// Manages tokens.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  export HF_TOKEN=$(herdbook token create --user ada --scope write)\n  herdbook token create --user ada --value-stdin < my-old-token")]
+#[command(
+    after_help = "Examples:\n  export HF_TOKEN=$(herdbook token create --user ada --scope write)\n  herdbook token create --user ada --value-stdin < my-old-token"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,

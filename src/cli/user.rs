@@ -10,7 +10,9 @@ use crate::{auth, config::DataOptions};
 
 /// Manages users.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  herdbook user add ada\n  herdbook user add root --admin\n  herdbook user list --json")]
+#[command(
+    after_help = "Examples:\n  herdbook user add ada\n  herdbook user add root --admin\n  herdbook user list --json"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,

@@ -69,7 +69,9 @@ pub async fn file_response(
     }
     if request.method() == Method::HEAD {
         response.no_chunking(length);
-        return Ok(response.body(actix_web::body::SizedStream::new(length, futures::stream::empty::<Result<_, ApiError>>())));
+        return Ok(
+            response.body(actix_web::body::SizedStream::new(length, futures::stream::empty::<Result<_, ApiError>>()))
+        );
     }
     let stream = app.store.read_range(&file.digest, part).await?;
     let stream = futures::StreamExt::map(stream, |piece| piece.map_err(ApiError::from));
@@ -84,7 +86,9 @@ fn disposition(file: &File) -> ContentDisposition {
 fn content_type(file: &File) -> String {
     let guessed = mime_guess::from_path(file.path.file_name()).first_or_octet_stream();
     match guessed.essence_str() {
-        "text/html" | "application/xhtml+xml" | "image/svg+xml" | "text/markdown" => "text/plain; charset=utf-8".to_owned(),
+        "text/html" | "application/xhtml+xml" | "image/svg+xml" | "text/markdown" => {
+            "text/plain; charset=utf-8".to_owned()
+        }
         "text/plain" => "text/plain; charset=utf-8".to_owned(),
         other => other.to_owned(),
     }

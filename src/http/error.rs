@@ -15,7 +15,7 @@ use actix_web::{
 use serde_json::json;
 use tracing::error;
 
-use crate::{auth, catalog, jobs, lineage, license, name, smoke, storage};
+use crate::{auth, catalog, import, jobs, license, lineage, name, smoke, storage};
 
 /// An error as a client sees it.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ impl fmt::Display for ApiError {
         f.write_str(&self.message)
     }
 }
+
+impl std::error::Error for ApiError {}
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
@@ -172,6 +174,15 @@ impl From<storage::Error> for ApiError {
             }
         };
         Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<import::Error> for ApiError {
+    fn from(error: import::Error) -> Self {
+        match error {
+            import::Error::Lineage(error) => error.into(),
+            import::Error::Database(error) => error.into(),
+        }
     }
 }
 

@@ -2,15 +2,15 @@
 //! transaction, enqueue, respond.
 
 pub mod api;
-mod blob;
+pub mod blob;
 pub mod error;
 pub mod extract;
-mod health;
-mod hub;
-mod middleware;
-mod origin;
+pub mod health;
+//HUB mod hub;
+pub mod middleware;
+pub mod origin;
 pub mod routes;
-pub mod ui;
+//UI pub mod ui;
 
 use std::net::TcpListener;
 
@@ -34,9 +34,12 @@ pub fn server(app: App, listener: TcpListener) -> std::io::Result<Server> {
         let bad = |message: String| actix_web::Error::from(ApiError::bad_request(message));
         Actix::new()
             .app_data(Data::new(app.clone()))
-            .app_data(web::JsonConfig::default().limit(MAX_JSON).content_type_required(false).error_handler(
-                move |error, _| bad(format!("the body is not the JSON that was expected: {error}")),
-            ))
+            .app_data(
+                web::JsonConfig::default()
+                    .limit(MAX_JSON)
+                    .content_type_required(false)
+                    .error_handler(move |error, _| bad(format!("the body is not the JSON that was expected: {error}"))),
+            )
             .app_data(web::QueryConfig::default().error_handler(move |error, _| bad(error.to_string())))
             .app_data(web::FormConfig::default().error_handler(move |error, _| bad(error.to_string())))
             .app_data(web::PathConfig::default().error_handler(move |error, _| bad(error.to_string())))

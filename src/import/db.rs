@@ -84,10 +84,12 @@ pub async fn upsert_models(db: &mut PgConnection, batch: &[Record]) -> Result<Wr
 
 async fn count_hosted(db: &mut PgConnection, batch: &[Record]) -> Result<u64, Error> {
     let keys: Vec<String> = batch.iter().map(|record| record.name.key()).collect();
-    let count =
-        sqlx::query_scalar!(r#"select count(*) as "count!" from models where key = any($1) and kind = 'hosted'"#, &keys)
-            .fetch_one(db)
-            .await?;
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from models where key = any($1) and kind = 'hosted'"#,
+        &keys
+    )
+    .fetch_one(db)
+    .await?;
     Ok(count.unsigned_abs())
 }
 
@@ -185,10 +187,9 @@ pub async fn mark_cycles(db: &mut PgConnection, children: &[i64], parents: &[i64
     )
     .execute(&mut *db)
     .await?;
-    let marked = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from claims where in_cycle and withdrawn_at is null"#
-    )
-    .fetch_one(db)
-    .await?;
+    let marked =
+        sqlx::query_scalar!(r#"select count(*) as "count!" from claims where in_cycle and withdrawn_at is null"#)
+            .fetch_one(db)
+            .await?;
     Ok(marked.unsigned_abs())
 }

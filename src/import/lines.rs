@@ -223,7 +223,9 @@ fn gate(value: &Value) -> Option<String> {
 fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![short(text)],
-        Value::Array(list) => list.iter().take(50).map(|item| item.as_str().map_or_else(|| short(&item.to_string()), short)).collect(),
+        Value::Array(list) => {
+            list.iter().take(50).map(|item| item.as_str().map_or_else(|| short(&item.to_string()), short)).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ mod count_descendants;
 mod judge_license;
 pub mod publish;
 pub mod queue;
-mod smoke_test;
+pub mod smoke_test;
 pub mod worker;
 
 use serde::{Serialize, de::DeserializeOwned};

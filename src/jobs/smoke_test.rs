@@ -85,7 +85,13 @@ async fn test(app: &App, job: &SmokeTest) -> Result<(), Error> {
     let mut tx = app.db.begin().await?;
     smoke::db::insert_report(&mut tx, job.model_id, job.revision_id, &report).await?;
     tx.commit().await?;
-    info!(model.id = job.model_id, verdict = report.verdict.as_str(), "smoke test of model {} {}", job.model_id, report.verdict);
+    info!(
+        model.id = job.model_id,
+        verdict = report.verdict.as_str(),
+        "smoke test of model {} {}",
+        job.model_id,
+        report.verdict
+    );
     Ok(())
 }
 
@@ -98,7 +104,11 @@ fn is_wanted(file: &File) -> bool {
     let is_root = !file.path.as_str().contains('/');
     let by_kind = matches!(
         formats::kind(file.path.as_str()),
-        FileKind::Safetensors | FileKind::SafetensorsIndex | FileKind::Gguf | FileKind::Config | FileKind::AdapterConfig
+        FileKind::Safetensors
+            | FileKind::SafetensorsIndex
+            | FileKind::Gguf
+            | FileKind::Config
+            | FileKind::AdapterConfig
     );
     let is_text = [".json", ".txt", ".jinja"].iter().any(|suffix| file.path.as_str().ends_with(suffix));
     is_root && (by_kind || (is_text && file.size < 64 << 20))

@@ -85,8 +85,12 @@ async fn run_one(app: &App, worker: &str, job: &Claimed) {
     let duration_ms = started.elapsed().as_millis();
     match &outcome {
         Outcome::Done => info!(job.id, job.kind, duration_ms, "finished job {} `{}`", job.id, job.kind),
-        Outcome::Retry(reason) => warn!(job.id, job.kind, duration_ms, "job {} `{}` comes again: {reason}", job.id, job.kind),
-        Outcome::Fail(reason) => error!(job.id, job.kind, duration_ms, "job {} `{}` failed: {reason}", job.id, job.kind),
+        Outcome::Retry(reason) => {
+            warn!(job.id, job.kind, duration_ms, "job {} `{}` comes again: {reason}", job.id, job.kind)
+        }
+        Outcome::Fail(reason) => {
+            error!(job.id, job.kind, duration_ms, "job {} `{}` failed: {reason}", job.id, job.kind)
+        }
     }
     let finished = match app.db.acquire().await {
         Ok(mut db) => queue::finish(&mut db, job, worker, &outcome).await,

@@ -29,7 +29,7 @@ pub enum Family {
 }
 
 /// A license with its terms.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct License {
     /// Our key.
     pub key: String,
@@ -180,7 +180,13 @@ impl Catalogue {
             let index = index.ok_or_else(|| format!("publisher license `{}` is not known", publisher.license))?;
             publishers.push((publisher.repo_prefix.to_lowercase(), index));
         }
-        Ok(Self { version: data.generated, licenses: data.licenses, identifiers: data.hf_identifiers, by_name, publishers })
+        Ok(Self {
+            version: data.generated,
+            licenses: data.licenses,
+            identifiers: data.hf_identifiers,
+            by_name,
+            publishers,
+        })
     }
 
     /// Returns the license of a normalized label.
@@ -219,7 +225,12 @@ mod tests {
                 for entry in entries {
                     assert!(entry.get("value").is_some(), "{} {name}", license.key);
                     assert!(entry["clause"].is_string(), "{} {name}", license.key);
-                    assert!(entry["basis"] == "text" || entry["basis"] == "interp", "{} {name}: {}", license.key, entry["basis"]);
+                    assert!(
+                        entry["basis"] == "text" || entry["basis"] == "interp",
+                        "{} {name}: {}",
+                        license.key,
+                        entry["basis"]
+                    );
                 }
             }
         }

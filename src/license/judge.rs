@@ -14,7 +14,7 @@ use super::{
 use crate::lineage::Relation;
 
 /// How an ancestor's terms reach a model; the weakest edge of a path decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// Its weights are in the model.
     Weights,
@@ -240,9 +240,7 @@ fn put_to_sleep(findings: Vec<Finding>, id: &str) -> Vec<Finding> {
 
 /// One finding per rule, subject and end of path; the gravest first.
 fn tidy(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by(|a, b| {
-        (b.severity, &a.rule, &a.about, &a.path).cmp(&(a.severity, &b.rule, &b.about, &b.path))
-    });
+    findings.sort_by(|a, b| (b.severity, &a.rule, &a.about, &a.path).cmp(&(a.severity, &b.rule, &b.about, &b.path)));
     let mut seen = HashSet::new();
     findings.retain(|f| seen.insert((f.rule.clone(), f.about.clone(), f.path.last().cloned())));
     findings

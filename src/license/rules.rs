@@ -29,7 +29,12 @@ pub(super) fn about_label(engine: &Engine<'_>, model: usize, above: &Above) -> V
     }
     for label in &resolved.unresolved {
         let message = format!("the label `{label}` names no license text that is known here");
-        findings.push(finding("OTHER_UNRESOLVED", label, message, "name a listed license, or add this one to the catalogue"));
+        findings.push(finding(
+            "OTHER_UNRESOLVED",
+            label,
+            message,
+            "name a listed license, or add this one to the catalogue",
+        ));
     }
     for label in &resolved.ambiguous {
         let message = format!("the label `{label}` names a family of licenses with different terms");
@@ -43,7 +48,8 @@ pub(super) fn about_label(engine: &Engine<'_>, model: usize, above: &Above) -> V
 }
 
 fn list(engine: &Engine<'_>, above: &Above) -> String {
-    let mut names: Vec<&str> = above.carried.iter().map(|c| engine.catalogue.licenses[c.license].key.as_str()).collect();
+    let mut names: Vec<&str> =
+        above.carried.iter().map(|c| engine.catalogue.licenses[c.license].key.as_str()).collect();
     names.dedup();
     names.join(", ")
 }
@@ -130,18 +136,25 @@ impl Case<'_> {
                 Some(self.finding("RELICENSED_WITHOUT_RIGHT", Severity::Violation, term, message, keep))
             }
             Family::Passthrough if is_permissive && self.passes_restrictions() => {
-                let message =
-                    format!("`{names}` drops the use restrictions of {} on `{ancestor}`, which must be passed on", license.name);
+                let message = format!(
+                    "`{names}` drops the use restrictions of {} on `{ancestor}`, which must be passed on",
+                    license.name
+                );
                 Some(self.finding("USE_RESTRICTIONS_DROPPED", Severity::Violation, "propagation", message, keep))
             }
             Family::ShareAlike => {
-                let message = format!("{} of `{ancestor}` must stay the license of what is built on it, not `{names}`", license.name);
+                let message = format!(
+                    "{} of `{ancestor}` must stay the license of what is built on it, not `{names}`",
+                    license.name
+                );
                 Some(self.finding("SHAREALIKE_DROPPED", Severity::Violation, term, message, keep))
             }
             Family::NoDerivatives => Some(self.no_derivatives()),
             Family::NotGranted | Family::Passthrough if !is_permissive || !license.is_permissive() => {
-                let message = format!("it declares `{names}`, while {} of `{ancestor}` still applies to the base", license.name);
-                let remedy = format!("check that both can be met, and name both: `{names} AND {}`", license.expression());
+                let message =
+                    format!("it declares `{names}`, while {} of `{ancestor}` still applies to the base", license.name);
+                let remedy =
+                    format!("check that both can be met, and name both: `{names} AND {}`", license.expression());
                 Some(self.finding("TERMS_DIFFER", Severity::Review, term, message, remedy))
             }
             _ => None,
@@ -170,11 +183,20 @@ impl Case<'_> {
         let is_transform = matches!(self.carried.relation, Relation::Quantized | Relation::Copy);
         let term = "relicense_derivative";
         if is_transform {
-            let message = format!("whether a change of format is an adaptation under {} of `{ancestor}` is open", self.license.name);
+            let message = format!(
+                "whether a change of format is an adaptation under {} of `{ancestor}` is open",
+                self.license.name
+            );
             return self.finding("ND_TRANSFORM_REVIEW", Severity::Review, term, message, "ask the licensor".to_owned());
         }
         let message = format!("{} of `{ancestor}` forbids sharing what is built on it", self.license.name);
-        self.finding("ND_DERIVATIVE_SHARED", Severity::Violation, term, message, "make it private, or get permission".to_owned())
+        self.finding(
+            "ND_DERIVATIVE_SHARED",
+            Severity::Violation,
+            term,
+            message,
+            "make it private, or get permission".to_owned(),
+        )
     }
 
     /// A name that must begin as the license asks.
@@ -191,7 +213,11 @@ impl Case<'_> {
         }
         let is_soft = name_plain.starts_with("meta llama") || self.carried.mode == Mode::Adapter;
         let severity = if is_soft { Severity::Review } else { Severity::Violation };
-        let message = format!("the name of a model built on `{}` must begin with “{prefix}”, this one begins with “{}”", self.ancestor(), first_word(name));
+        let message = format!(
+            "the name of a model built on `{}` must begin with “{prefix}”, this one begins with “{}”",
+            self.ancestor(),
+            first_word(name)
+        );
         let remedy = format!("rename it to begin with `{}`", prefix.replace(' ', "-"));
         Some(self.finding("NAME_PREFIX", severity, "name_prefix", message, remedy))
     }
@@ -211,13 +237,25 @@ impl Case<'_> {
             let is_copy = matches!(self.carried.relation, Relation::Copy | Relation::Quantized);
             let severity = if is_copy { Severity::Incomplete } else { Severity::Review };
             let message = format!("no NOTICE file says “{line}”");
-            findings.push(self.finding("NOTICE_MISSING", severity, "notice_file", message, "add the line to a file NOTICE".to_owned()));
+            findings.push(self.finding(
+                "NOTICE_MISSING",
+                severity,
+                "notice_file",
+                message,
+                "add the line to a file NOTICE".to_owned(),
+            ));
         }
         if let Some(phrase) = self.license.value("display").as_str()
             && !files.readme.to_lowercase().contains(&phrase.to_lowercase())
         {
             let message = format!("the card does not say “{phrase}”");
-            findings.push(self.finding("DISPLAY_REVIEW", Severity::Review, "display", message, format!("write “{phrase}” in the card")));
+            findings.push(self.finding(
+                "DISPLAY_REVIEW",
+                Severity::Review,
+                "display",
+                message,
+                format!("write “{phrase}” in the card"),
+            ));
         }
         findings
     }
@@ -231,11 +269,19 @@ impl Case<'_> {
                 let is_same_family = self.declared().iter().any(|own| own.stem() == self.license.stem());
                 let rule = if is_same_family { "OUTPUT_BAN_REVIEW" } else { "OUTPUT_BAN" };
                 let severity = if is_same_family { Severity::Review } else { Severity::Violation };
-                let message = format!("{} forbids improving other models with the outputs of `{ancestor}`", self.license.name);
-                Some(self.finding(rule, severity, "outputs", message, "use outputs of a model that allows it".to_owned()))
+                let message =
+                    format!("{} forbids improving other models with the outputs of `{ancestor}`", self.license.name);
+                Some(self.finding(
+                    rule,
+                    severity,
+                    "outputs",
+                    message,
+                    "use outputs of a model that allows it".to_owned(),
+                ))
             }
             _ if self.license.is_noncommercial() => {
-                let message = format!("{} of `{ancestor}` is non-commercial and does not settle its outputs", self.license.name);
+                let message =
+                    format!("{} of `{ancestor}` is non-commercial and does not settle its outputs", self.license.name);
                 Some(self.finding("OUTPUT_REVIEW", Severity::Review, "outputs", message, "ask the licensor".to_owned()))
             }
             _ => None,
@@ -267,16 +313,37 @@ pub(super) fn about_lineage(engine: &Engine<'_>, model: usize, above: &Above) ->
         let more = above.unlabeled.len() - 1;
         let others = if more > 0 { format!(" (and of {more} more)") } else { String::new() };
         let message = format!("the license of its ancestor `{ancestor}`{others} is not known");
-        findings.push(finding("ANCESTOR_LICENSE_UNKNOWN", Severity::Review, ancestor, message, names, "find out and declare the ancestor's license"));
+        findings.push(finding(
+            "ANCESTOR_LICENSE_UNKNOWN",
+            Severity::Review,
+            ancestor,
+            message,
+            names,
+            "find out and declare the ancestor's license",
+        ));
     }
     if above.in_cycle {
         let message = "it is among its own ancestors: the cycle was cut here".to_owned();
-        findings.push(finding("CYCLE", Severity::Review, id.clone(), message, vec![id.clone()], "correct the parents that cards declare"));
+        findings.push(finding(
+            "CYCLE",
+            Severity::Review,
+            id.clone(),
+            message,
+            vec![id.clone()],
+            "correct the parents that cards declare",
+        ));
     }
     for parent in &above.contradicted {
         let parent = engine.graph.models[*parent].id.clone();
         let message = format!("the weights contradict `{parent}` as a parent: its terms are not passed on");
-        findings.push(finding("EDGE_CONTRADICTED", Severity::Notice, parent.clone(), message, vec![id.clone(), parent], "correct the card's `base_model`"));
+        findings.push(finding(
+            "EDGE_CONTRADICTED",
+            Severity::Notice,
+            parent.clone(),
+            message,
+            vec![id.clone(), parent],
+            "correct the card's `base_model`",
+        ));
     }
     findings
 }
@@ -309,7 +376,12 @@ pub(super) fn obligations(engine: &Engine<'_>, model: usize, above: &Above) -> V
             });
         };
         if license.value("license_copy") == true {
-            ask("license-copy", "license_copy", format!("give recipients a copy of {}", license.name), files.map(|f| f.has_license_text));
+            ask(
+                "license-copy",
+                "license_copy",
+                format!("give recipients a copy of {}", license.name),
+                files.map(|f| f.has_license_text),
+            );
         }
         if let Some(line) = license.value("notice_file").as_str() {
             ask("notice", "notice_file", format!("keep a NOTICE file that says “{line}”"), files.map(|f| f.has_notice));
@@ -320,7 +392,12 @@ pub(super) fn obligations(engine: &Engine<'_>, model: usize, above: &Above) -> V
         }
         if let Some(prefix) = license.value("name_prefix").as_str() {
             let name = facts.id.split_once('/').map_or("", |(_, name)| name).to_lowercase().replace(['-', '_'], " ");
-            ask("name", "name_prefix", format!("begin the model's name with “{prefix}”"), Some(name.starts_with(&prefix.to_lowercase())));
+            ask(
+                "name",
+                "name_prefix",
+                format!("begin the model's name with “{prefix}”"),
+                Some(name.starts_with(&prefix.to_lowercase())),
+            );
         }
         if license.terms["aup"]["value"].is_object() {
             ask("use-policy", "aup", "follow the acceptable use policy".to_owned(), None);

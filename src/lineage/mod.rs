@@ -31,7 +31,9 @@ pub enum Error {
     #[error("there is no declared claim that `{0}` is a parent")]
     ClaimNotFound(ModelName),
     /// A relation that is not known.
-    #[error("`{0}` is not a relation, use one of: finetune, adapter, merge, quantized, copy, pruned, extended, distill, unknown")]
+    #[error(
+        "`{0}` is not a relation, use one of: finetune, adapter, merge, quantized, copy, pruned, extended, distill, unknown"
+    )]
     UnknownRelation(String),
     /// The catalog refused.
     #[error(transparent)]
@@ -229,12 +231,7 @@ pub async fn declare(
 }
 
 /// Withdraws a parent that was declared through the API; what files say stays until the files change.
-pub async fn withdraw(
-    db: &mut PgConnection,
-    caller: &Caller,
-    child: &Model,
-    parent: &ModelName,
-) -> Result<(), Error> {
+pub async fn withdraw(db: &mut PgConnection, caller: &Caller, child: &Model, parent: &ModelName) -> Result<(), Error> {
     if !db::withdraw_declared(db, child.id, &parent.key()).await? {
         return Err(Error::ClaimNotFound(parent.clone()));
     }

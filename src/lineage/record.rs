@@ -78,7 +78,8 @@ async fn read(db: &mut PgConnection, store: &BlobStore, files: &[File]) -> Resul
         said.relation = card.base_model_relation.as_deref().and_then(|text| match text.parse() {
             Ok(relation) => Some(relation),
             Err(_) => {
-                said.flags.push(flag("lineage-relation", &format!("the card's base_model_relation `{text}` is not known")));
+                said.flags
+                    .push(flag("lineage-relation", &format!("the card's base_model_relation `{text}` is not known")));
                 None
             }
         });
@@ -118,7 +119,8 @@ fn settle(said: &mut Said, own: &ModelName) -> Vec<Stated> {
     let relation = said.relation.unwrap_or(inferred);
     let mut raw: Vec<(String, Option<String>, Relation, &'static str, &'static str, Value)> = Vec::new();
     for base in &said.from_card {
-        let evidence = json!({ "file": "README.md", "field": "base_model", "relation_declared": said.relation.is_some() });
+        let evidence =
+            json!({ "file": "README.md", "field": "base_model", "relation_declared": said.relation.is_some() });
         raw.push((base.clone(), None, relation, "declared", "card", evidence));
     }
     if let Some(config) = &said.from_adapter
@@ -139,7 +141,8 @@ fn settle(said: &mut Said, own: &ModelName) -> Vec<Stated> {
     let mut stated: BTreeMap<(String, &'static str), Stated> = BTreeMap::new();
     for (text, revision, relation, origin, source, evidence) in raw {
         let Some(parent) = model_of(&text) else {
-            said.flags.push(flag("lineage-unusable", &format!("{source} names `{text}` as a base, which is no model name")));
+            said.flags
+                .push(flag("lineage-unusable", &format!("{source} names `{text}` as a base, which is no model name")));
             continue;
         };
         if parent.key() == own.key() {
@@ -176,7 +179,9 @@ pub(super) async fn add(
         Some(parent) => parent,
         // A private model of somebody else's must not show by its absence: the claim waits for nobody's model.
         None => match db::catalogue_parent(db, &stated.parent).await? {
-            Some(id) => catalog::find_model_by_id(db, id).await?.ok_or(catalog::Error::ModelNotFound(stated.parent.clone()))?,
+            Some(id) => {
+                catalog::find_model_by_id(db, id).await?.ok_or(catalog::Error::ModelNotFound(stated.parent.clone()))?
+            }
             None => return Ok(()),
         },
     };

@@ -92,6 +92,23 @@ pub struct Report {
     pub duration_ms: u64,
 }
 
+impl Report {
+    /// A report on a model that was not looked at, with the reason as its one check.
+    pub fn skipped(check: &str, reason: &str) -> Self {
+        Self {
+            verdict: Status::Skipped,
+            level: 0,
+            checks: vec![Check::new(check, 0, Status::Skipped, reason)],
+            metrics: Map::new(),
+            stages: Vec::new(),
+            sample: None,
+            environment: Map::new(),
+            cause: None,
+            duration_ms: 0,
+        }
+    }
+}
+
 /// Concludes from the checks of a run that ended.
 ///
 /// A failure outweighs everything. Where the model could not be run, the run is `skipped`, however many lesser checks

@@ -133,12 +133,7 @@ async fn keep(
 }
 
 /// Reads the parts as one stream, stores it, and removes them.
-async fn assemble(
-    pool: &PgPool,
-    store: &BlobStore,
-    slot: &Slot,
-    expected: Option<Digest>,
-) -> Result<Stored, Error> {
+async fn assemble(pool: &PgPool, store: &BlobStore, slot: &Slot, expected: Option<Digest>) -> Result<Stored, Error> {
     let parts = db::list_parts(&mut *pool.acquire().await?, slot).await?;
     let streams = futures::stream::iter(parts).then(|part| {
         let store = store.clone();

@@ -31,11 +31,7 @@ pub(crate) async fn writable(db: &mut PgConnection, caller: &Caller, path: &Mode
 }
 
 /// Returns the model of a path, if the caller may change its settings.
-pub(crate) async fn administrable(
-    db: &mut PgConnection,
-    caller: &Caller,
-    path: &ModelPath,
-) -> Result<Model, ApiError> {
+pub(crate) async fn administrable(db: &mut PgConnection, caller: &Caller, path: &ModelPath) -> Result<Model, ApiError> {
     let model = readable(db, caller, path).await?;
     caller.require_administer(model.name.namespace())?;
     Ok(model)

@@ -105,10 +105,8 @@ pub async fn get_model(
         None => Vec::new(),
     };
     let refs = catalog::list_refs(&mut db, model.id).await?;
-    let refs: Vec<Value> = refs
-        .iter()
-        .map(|r| json!({ "kind": r.kind.as_str(), "name": r.name, "commit": r.commit.as_str() }))
-        .collect();
+    let refs: Vec<Value> =
+        refs.iter().map(|r| json!({ "kind": r.kind.as_str(), "name": r.name, "commit": r.commit.as_str() })).collect();
     let parents = lineage::db::list_parents(&mut db, model.id, &viewer).await?;
     let children: BTreeMap<String, i64> =
         lineage::db::children_by_relation(&mut db, model.id, &viewer).await?.into_iter().collect();
@@ -179,7 +177,8 @@ pub async fn put_model(
     }
     let visibility = wanted.unwrap_or(Visibility::Public);
     let model = catalog::create_model(&mut tx, &app.store, &name, visibility, &user.name).await?;
-    catalog::record_event(&mut tx, caller.name(), "created", Some(&model), &json!({ "visibility": visibility })).await?;
+    catalog::record_event(&mut tx, caller.name(), "created", Some(&model), &json!({ "visibility": visibility }))
+        .await?;
     tx.commit().await?;
     Ok(HttpResponse::Created().json(json!({ "id": model.name.to_string() })))
 }

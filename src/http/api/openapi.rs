@@ -1,0 +1,61 @@
+//! The OpenAPI document of REST v1.
+
+use actix_web::HttpResponse;
+use utoipa::OpenApi;
+
+use super::{audit, files, import, lineage, models, registry, smoke, uploads};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Herdbook REST API", description = "Errors are problem+json (RFC 9457) with a stable `code`."),
+    paths(
+        models::list_models,
+        models::get_model,
+        models::put_model,
+        models::delete_model,
+        files::put_file,
+        files::head_file,
+        files::get_file,
+        uploads::create_upload,
+        uploads::take_known,
+        uploads::commit_upload,
+        lineage::get_lineage,
+        lineage::get_path,
+        lineage::get_common_ancestor,
+        lineage::post_claim,
+        audit::get_license,
+        audit::get_audit,
+        audit::list_licenses,
+        audit::get_license_terms,
+        smoke::list_smoke_tests,
+        smoke::run_smoke_test,
+        import::post_import,
+        registry::whoami,
+        registry::list_tokens,
+        registry::create_token,
+        registry::delete_token,
+        registry::list_jobs,
+        registry::list_events,
+        registry::get_stats,
+    ),
+    components(schemas(
+        models::ModelPage,
+        models::CreateModel,
+        uploads::Offer,
+        uploads::Known,
+        uploads::CommitBody,
+        lineage::ClaimBody,
+        registry::NewToken
+    ))
+)]
+struct Document;
+
+/// Returns the document.
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// Answers with the document.
+pub async fn get_document() -> HttpResponse {
+    HttpResponse::Ok().json(document())
+}

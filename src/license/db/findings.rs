@@ -1,0 +1,242 @@
+//! What the audit found, as lists and counts.
+
+use sqlx::PgConnection;
+
+use super::super::{Error, Severity};
+use crate::catalog::Viewer;
+
+/// A stored position.
+#[derive(Debug, Clone)]
+pub struct Position {
+    /// The label as declared.
+    pub declared: Option<String>,
+    /// What holds for the whole.
+    pub expression: Option<String>,
+    /// The position.
+    pub position: String,
+    /// What is asked.
+    pub obligations: serde_json::Value,
+    /// When it was judged.
+    pub computed_at: time::OffsetDateTime,
+}
+
+/// Returns the stored position of a model.
+pub async fn find_position(db: &mut PgConnection, model_id: i64) -> Result<Option<Position>, Error> {
+    let position = sqlx::query_as!(
+        Position,
+        "select declared, expression, position, obligations, computed_at from positions where model_id = $1",
+        model_id,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(position)
+}
+
+/// Which findings are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of one model.
+    pub model_id: Option<i64>,
+    /// Of models in a namespace, lower case.
+    pub namespace: Option<String>,
+    /// Of this severity.
+    pub severity: Option<String>,
+    /// Of this rule.
+    pub rule: Option<String>,
+    /// After this row, for paging.
+    pub after: i64,
+    /// At most this many.
+    pub limit: i64,
+}
+
+/// A finding with the model it is about.
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
+pub struct FindingRow {
+    /// Row id, for paging.
+    #[serde(skip)]
+    pub id: i64,
+    /// The model.
+    pub model: String,
+    /// Its position.
+    pub position: String,
+    /// Its descendants: how far the finding reaches.
+    pub descendants: i32,
+    /// Stable id of the rule.
+    pub rule: String,
+    /// How grave.
+    pub severity: String,
+    /// The license or the model it is about.
+    pub about: String,
+    /// What is wrong.
+    pub message: String,
+    /// Key of the license.
+    pub license: Option<String>,
+    /// The clause.
+    pub section: Option<String>,
+    /// From the model to the ancestor.
+    pub path: Vec<String>,
+    /// What mends it.
+    pub remedy: String,
+}
+
+/// Returns findings that the viewer may read. One whose path leads through a model that they may not read is left out.
+pub async fn list_findings(db: &mut PgConnection, viewer: &Viewer, filter: &Filter) -> Result<Vec<FindingRow>, Error> {
+    let rows = sqlx::query_as!(
+        FindingRow,
+        r#"
+        select f.id, m.namespace || '/' || m.name as "model!", m.position, m.descendants, f.rule, f.severity, f.about,
+            f.message, f.license, f.section, f.path, f.remedy
+        from findings f join models m on m.id = f.model_id
+        where f.id > $1
+            and ($2::bigint is null or f.model_id = $2)
+            and ($3::text is null or m.namespace_key = $3)
+            and ($4::text is null or f.severity = $4)
+            and ($5::text is null or f.rule = $5)
+            and (m.visibility = 'public' or $6 or m.namespace_key = any($7))
+            and ($6 or not exists (
+                select from models p
+                where p.id = any(f.path_ids) and p.visibility = 'private' and not p.namespace_key = any($7)))
+        order by f.id
+        limit $8
+        "#,
+        filter.after,
+        filter.model_id,
+        filter.namespace,
+        filter.severity,
+        filter.rule,
+        viewer.everything,
+        &viewer.namespaces,
+        filter.limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// Returns the findings of one model, the gravest first.
+pub async fn list_model_findings(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    model_id: i64,
+) -> Result<Vec<FindingRow>, Error> {
+    let filter = Filter { model_id: Some(model_id), limit: 500, ..Filter::default() };
+    let mut findings = list_findings(db, viewer, &filter).await?;
+    let rank = |severity: &str| match severity {
+        "violation" => 0,
+        "incomplete" => 1,
+        "review" => 2,
+        _ => 3,
+    };
+    findings.sort_by_key(|finding| (rank(&finding.severity), finding.id));
+    Ok(findings)
+}
+
+/// Number of models by position, in a namespace or everywhere.
+pub async fn count_positions(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    namespace: Option<&str>,
+) -> Result<Vec<(String, i64)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        select m.position, count(*) as "count!" from models m
+        where ($1::text is null or m.namespace_key = $1) and (m.visibility = 'public' or $2 or m.namespace_key = any($3))
+        group by m.position
+        "#,
+        namespace,
+        viewer.everything,
+        &viewer.namespaces,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.position, row.count)).collect())
+}
+
+/// Number of models by rule.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct RuleCount {
+    /// Stable id of the rule.
+    pub rule: String,
+    /// How grave.
+    pub severity: String,
+    /// Models with such a finding.
+    pub models: i64,
+}
+
+/// Number of models by rule and severity, in a namespace or everywhere.
+pub async fn count_rules(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    namespace: Option<&str>,
+) -> Result<Vec<RuleCount>, Error> {
+    let rows = sqlx::query_as!(
+        RuleCount,
+        r#"
+        select f.rule, f.severity, count(distinct f.model_id) as "models!"
+        from findings f join models m on m.id = f.model_id
+        where ($1::text is null or m.namespace_key = $1) and (m.visibility = 'public' or $2 or m.namespace_key = any($3))
+        group by f.rule, f.severity
+        order by 3 desc, 1
+        "#,
+        namespace,
+        viewer.everything,
+        &viewer.namespaces,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// Models whose position is bad, those first that most depends on.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Offender {
+    /// The model.
+    pub model: String,
+    /// Its position.
+    pub position: String,
+    /// Its descendants.
+    pub descendants: i32,
+    /// Its downloads.
+    pub downloads: i64,
+    /// Its gravest finding.
+    pub message: Option<String>,
+}
+
+/// Returns the models in violation that reach furthest.
+pub async fn list_offenders(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    namespace: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Offender>, Error> {
+    let rows = sqlx::query_as!(
+        Offender,
+        r#"
+        select m.namespace || '/' || m.name as "model!", m.position, m.descendants, m.downloads,
+            (select f.message from findings f where f.model_id = m.id and f.severity = m.position limit 1) as message
+        from models m
+        where m.position = 'violation' and ($1::text is null or m.namespace_key = $1)
+            and (m.visibility = 'public' or $2 or m.namespace_key = any($3))
+        order by m.descendants desc, m.downloads desc, m.id
+        limit $4
+        "#,
+        namespace,
+        viewer.everything,
+        &viewer.namespaces,
+        limit,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// The gravest severity among some findings.
+pub fn worst(findings: &[FindingRow]) -> Option<Severity> {
+    let severity = |text: &str| match text {
+        "violation" => Severity::Violation,
+        "incomplete" => Severity::Incomplete,
+        "review" => Severity::Review,
+        _ => Severity::Notice,
+    };
+    findings.iter().map(|finding| severity(&finding.severity)).max()
+}
