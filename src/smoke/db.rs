@@ -32,7 +32,7 @@ pub struct StoredReport {
     pub duration_ms: i64,
 }
 
-/// Stores a report on a revision and returns its id.
+/// Stores a report on a revision and returns its id; the verdict on the tip of `main` is the model's.
 pub async fn insert_report(
     db: &mut PgConnection,
     model_id: i64,
@@ -44,6 +44,14 @@ pub async fn insert_report(
     // JSON in Postgres holds no NUL characters, and a model may well write one.
     let sample = report.sample.as_ref().map(|text| text.replace('\0', "\u{fffd}"));
     let duration = i64::try_from(report.duration_ms).unwrap_or(i64::MAX);
+    sqlx::query!(
+        "update models set smoke_verdict = $3 where id = $1 and head_revision_id = $2",
+        model_id,
+        revision_id,
+        report.verdict.as_str(),
+    )
+    .execute(&mut *db)
+    .await?;
     sqlx::query_scalar!(
         r#"
         insert into smoke_tests (
