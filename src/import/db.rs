@@ -49,7 +49,8 @@ pub async fn upsert_models(db: &mut PgConnection, batch: &[Record]) -> Result<Wr
             license = excluded.license, license_id = excluded.license_id, tags = excluded.tags,
             pipeline_tag = excluded.pipeline_tag, library = excluded.library, architecture = excluded.architecture,
             parameters = excluded.parameters, downloads = excluded.downloads, likes = excluded.likes,
-            gated = excluded.gated, sources = excluded.sources, flags = excluded.flags,
+            gated = excluded.gated, sources = excluded.sources,
+            flags = excluded.flags || jsonb_path_query_array(m.flags, '$[*] ? (@.code == "lineage-cycle")'),
             created_at = least(m.created_at, excluded.created_at), updated_at = now()
         where m.kind = 'catalogued' and
             (m.license, m.license_id, m.tags, m.pipeline_tag, m.library, m.architecture, m.parameters, m.downloads,
@@ -57,7 +58,8 @@ pub async fn upsert_models(db: &mut PgConnection, batch: &[Record]) -> Result<Wr
             is distinct from
             (excluded.license, excluded.license_id, excluded.tags, excluded.pipeline_tag, excluded.library,
                 excluded.architecture, excluded.parameters, excluded.downloads, excluded.likes, excluded.gated,
-                excluded.sources, excluded.flags)
+                excluded.sources,
+                excluded.flags || jsonb_path_query_array(m.flags, '$[*] ? (@.code == "lineage-cycle")'))
         returning (xmax = 0) as "is_new!"
         "#,
         &namespaces,
