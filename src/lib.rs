@@ -5,7 +5,7 @@
 //! - [`name`], [`digest`]: names and digests, parsed once at the edge.
 //! - [`formats`]: what is in a weight file, a config, a card: pure, synchronous, panics on no input.
 //! - [`db`]: the connection pool, the embedded cluster, migrations.
-//! - [`storage`], [`catalog`], [`lineage`], [`license`], [`auth`], [`smoke`], [`import`], [`demo`]: the features.
+//! - [`storage`], [`catalog`], [`xet`], [`lineage`], [`license`], [`auth`], [`smoke`], [`import`], [`demo`]: the features.
 //! - [`jobs`]: work that must not block a request.
 //! - [`http`], [`cli`]: thin delivery.
 
@@ -27,3 +27,4 @@ pub mod name;
 pub mod smoke;
 pub mod storage;
 pub mod telemetry;
+pub mod xet;

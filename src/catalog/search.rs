@@ -37,7 +37,7 @@ pub struct Query {
     pub format: Option<String>,
     /// `hosted` or `catalogued`.
     pub kind: Option<String>,
-    /// Only with this tag.
+    /// Only with these tags, separated by commas; tasks and libraries count as tags.
     pub tag: Option<String>,
     /// `reach` (descendants), `downloads`, `recent` or `name`.
     pub sort: Option<String>,
@@ -374,8 +374,9 @@ fn filter(sql: &mut QueryBuilder<Postgres>, query: &Query, viewer: &Viewer, exce
             sql.push(" and ").push(column).push(" = ").push_bind(value);
         }
     }
-    if let Some(tag) = &query.tag {
-        sql.push(" and ").push_bind(tag.clone()).push(" = any(m.tags)");
+    for tag in query.tag.iter().flat_map(|tags| tags.split(',')).filter(|tag| !tag.is_empty()) {
+        sql.push(" and (").push_bind(tag.to_owned()).push(" = any(m.tags) or ").push_bind(tag.to_owned());
+        sql.push(" in (m.pipeline_tag, m.library))");
     }
     if let Some(relation) = &query.relation {
         sql.push(

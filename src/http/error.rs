@@ -15,7 +15,7 @@ use actix_web::{
 use serde_json::json;
 use tracing::error;
 
-use crate::{auth, catalog, import, jobs, license, lineage, name, smoke, storage};
+use crate::{auth, catalog, import, jobs, license, lineage, name, smoke, storage, xet};
 
 /// An error as a client sees it.
 #[derive(Debug)]
@@ -86,31 +86,58 @@ impl ResponseError for ApiError {
 
 /// An error on the hub protocol.
 #[derive(Debug)]
-pub struct HubError(pub ApiError);
+pub struct HubError {
+    error: ApiError,
+    /// The revision that was found although what was asked of it was not: clients insist on knowing.
+    commit: Option<String>,
+    /// Where the model is under its present name.
+    location: Option<String>,
+}
+
+impl HubError {
+    /// Names the revision in which something was not found.
+    #[must_use]
+    pub fn in_commit(mut self, commit: &str) -> Self {
+        self.commit = Some(commit.to_owned());
+        self
+    }
+
+    /// Sends the client elsewhere, with the same method and body.
+    pub fn moved(location: String) -> Self {
+        let error = ApiError::new(StatusCode::TEMPORARY_REDIRECT, "moved", format!("see {location}"));
+        Self { error, commit: None, location: Some(location) }
+    }
+}
 
 /// What handlers of the hub protocol return.
 pub type HubResult<T> = Result<T, HubError>;
 
 impl<E: Into<ApiError>> From<E> for HubError {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self { error: error.into(), commit: None, location: None }
     }
 }
 
 impl fmt::Display for HubError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.error.fmt(f)
     }
 }
 
 impl ResponseError for HubError {
     fn status_code(&self) -> StatusCode {
-        self.0.status
+        self.error.status
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.0.status);
-        let code = match self.0.code {
+        let mut response = HttpResponse::build(self.error.status);
+        if let Some(commit) = &self.commit {
+            response.insert_header(("X-Repo-Commit", commit.as_str()));
+        }
+        if let Some(location) = &self.location {
+            response.insert_header((header::LOCATION, location.as_str()));
+        }
+        let code = match self.error.code {
             "model-not-found" => Some("RepoNotFound"),
             "revision-not-found" | "ref-not-found" => Some("RevisionNotFound"),
             "file-not-found" => Some("EntryNotFound"),
@@ -120,10 +147,10 @@ impl ResponseError for HubError {
         if let Some(code) = code {
             response.insert_header(("X-Error-Code", code));
         }
-        if let Ok(message) = HeaderValue::from_str(&self.0.message.replace(['\n', '\r'], " ")) {
+        if let Ok(message) = HeaderValue::from_str(&self.error.message.replace(['\n', '\r'], " ")) {
             response.insert_header(("X-Error-Message", message));
         }
-        response.json(json!({ "error": self.0.message }))
+        response.json(json!({ "error": self.error.message }))
     }
 }
 
@@ -208,6 +235,19 @@ impl From<catalog::Error> for ApiError {
             E::TooLong { .. } => (StatusCode::BAD_REQUEST, "too-long"),
         };
         Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<xet::Error> for ApiError {
+    fn from(error: xet::Error) -> Self {
+        use xet::Error as E;
+        match error {
+            E::Storage(error) => error.into(),
+            E::Catalog(error) => error.into(),
+            E::Database(error) => error.into(),
+            E::Malformed(_) | E::UnknownXorb(_) => Self::new(StatusCode::BAD_REQUEST, "bad-xet", error.to_string()),
+            E::Body(_) => Self::new(StatusCode::BAD_REQUEST, "upload-interrupted", error.to_string()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ pub mod blob;
 pub mod error;
 pub mod extract;
 pub mod health;
-//HUB mod hub;
+pub mod hub;
 pub mod middleware;
 pub mod origin;
 pub mod routes;

@@ -4,7 +4,7 @@ use actix_web::web::{ServiceConfig, delete, get, head, post, put};
 
 use super::{
     api::{audit, files, import, lineage, models, openapi, registry, smoke, uploads},
-    health,
+    health, hub,
 };
 
 /// Registers all routes; the first that matches answers.
@@ -14,6 +14,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .route("/readyz", get().to(health::readyz))
         .route("/metrics", get().to(health::metrics));
     api(config);
+    hub_protocol(config);
 }
 
 /// REST v1.
@@ -48,4 +49,44 @@ fn api(config: &mut ServiceConfig) {
         .route("/api/v1/models/{ns}/{name}/files/{path:.*}", head().to(files::head_file))
         .route("/api/v1/models/{ns}/{name}/files/{path:.*}", get().to(files::get_file))
         .route("/api/v1/models/{ns}/{name}/files/{path:.*}", put().to(files::put_file));
+}
+
+/// The Hugging Face protocol.
+fn hub_protocol(config: &mut ServiceConfig) {
+    config
+        .route("/api/whoami-v2", get().to(hub::account::whoami))
+        .route("/api/repos/create", post().to(hub::repos::create))
+        .route("/api/repos/delete", delete().to(hub::repos::remove))
+        .route("/api/repos/move", post().to(hub::repos::relocate))
+        .route("/api/validate-yaml", post().to(hub::repos::validate_yaml))
+        .route("/api/models", get().to(hub::models::list_models))
+        .route("/api/models/{name}", get().to(hub::repos::no_namespace))
+        .route("/api/models/{ns}/{name}", get().to(hub::models::get_model))
+        .route("/api/models/{ns}/{name}/revision/{rev}", get().to(hub::models::get_revision))
+        .route("/api/models/{ns}/{name}/tree/{rev}", get().to(hub::tree::get_tree))
+        .route("/api/models/{ns}/{name}/tree/{rev}/{path:.*}", get().to(hub::tree::get_tree))
+        .route("/api/models/{ns}/{name}/paths-info/{rev}", post().to(hub::tree::get_paths))
+        .route("/api/models/{ns}/{name}/commits/{rev}", get().to(hub::tree::list_commits))
+        .route("/api/models/{ns}/{name}/refs", get().to(hub::refs::list))
+        .route("/api/models/{ns}/{name}/branch/{reference}", post().to(hub::refs::create_branch))
+        .route("/api/models/{ns}/{name}/branch/{reference}", delete().to(hub::refs::delete_branch))
+        .route("/api/models/{ns}/{name}/tag/{rev}", post().to(hub::refs::create_tag))
+        .route("/api/models/{ns}/{name}/tag/{reference}", delete().to(hub::refs::delete_tag))
+        .route("/api/models/{ns}/{name}/super-squash/{rev}", post().to(hub::refs::squash))
+        .route("/api/models/{ns}/{name}/settings", put().to(hub::repos::settings))
+        .route("/api/models/{ns}/{name}/auth-check", get().to(hub::repos::auth_check))
+        .route("/api/models/{ns}/{name}/discussions", get().to(hub::repos::discussions))
+        .route("/api/models/{ns}/{name}/preupload/{rev}", post().to(hub::commit::preupload))
+        .route("/api/models/{ns}/{name}/commit/{rev}", post().to(hub::commit::commit))
+        .route("/api/models/{ns}/{name}/xet-write-token/{rev}", get().to(hub::xet::write_token))
+        .route("/xet/{place}/v1/xorbs/default/{hash}", post().to(hub::xet::post_xorb))
+        .route("/xet/{place}/v1/shards", post().to(hub::xet::post_shard))
+        .route("/xet/{place}/v2/shards", post().to(hub::xet::post_shard_with_progress))
+        .route("/{ns}/{name}.git/info/lfs/objects/batch", post().to(hub::lfs::batch))
+        .route("/{ns}/{name}.git/info/lfs/objects/verify", post().to(hub::lfs::verify))
+        .route("/lfs/object/{oid}", put().to(hub::lfs::put_object))
+        .route("/lfs/part/{oid}", put().to(hub::lfs::put_part))
+        .route("/lfs/complete/{oid}", post().to(hub::lfs::complete))
+        .route("/{ns}/{name}/resolve/{rev}/{path:.*}", head().to(hub::resolve::get_file))
+        .route("/{ns}/{name}/resolve/{rev}/{path:.*}", get().to(hub::resolve::get_file));
 }

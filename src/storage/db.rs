@@ -94,6 +94,22 @@ pub async fn list_unused(db: &mut PgConnection, before: OffsetDateTime) -> Resul
 
 /// Takes the row of an unused blob away, unless somebody used it meanwhile; holds its key until the transaction ends.
 pub async fn take_unused(db: &mut PgConnection, digest: &Digest, before: OffsetDateTime) -> Result<bool, Error> {
+    // Clients remember chunks by address and would never send them again: those who lose some get a new address.
+    sqlx::query!(
+        r#"
+        insert into xet_generations as g (user_id, generation)
+        select distinct e.user_id, 2 from xorb_extents e join blobs b on b.digest = e.digest
+        where b.digest = $1
+            and b.last_used_at < $2
+            and not exists (select from files f where f.digest = b.digest)
+            and not exists (select from upload_files u where u.digest = b.digest)
+        on conflict (user_id) do update set generation = g.generation + 1
+        "#,
+        digest.as_bytes(),
+        before,
+    )
+    .execute(&mut *db)
+    .await?;
     let taken = sqlx::query!(
         r#"
         delete from blobs b
@@ -152,6 +168,16 @@ pub async fn expire_uploads(db: &mut PgConnection, before: OffsetDateTime) -> Re
         .execute(&mut *db)
         .await?
         .rows_affected();
+    sqlx::query!(
+        r#"
+        insert into xet_generations as g (user_id, generation)
+        select distinct user_id, 2 from xorbs where object is not null and created_at < $1
+        on conflict (user_id) do update set generation = g.generation + 1
+        "#,
+        before,
+    )
+    .execute(&mut *db)
+    .await?;
     gone += sqlx::query!("update xorbs set object = null where object is not null and created_at < $1", before)
         .execute(&mut *db)
         .await?

@@ -132,8 +132,13 @@ async fn keep(
     Ok(tx.commit().await?)
 }
 
-/// Reads the parts as one stream, stores it, and removes them.
-async fn assemble(pool: &PgPool, store: &BlobStore, slot: &Slot, expected: Option<Digest>) -> Result<Stored, Error> {
+/// Reads the parts as one stream, stores it, and removes them. The caller has checked that none is missing.
+pub async fn assemble(
+    pool: &PgPool,
+    store: &BlobStore,
+    slot: &Slot,
+    expected: Option<Digest>,
+) -> Result<Stored, Error> {
     let parts = db::list_parts(&mut *pool.acquire().await?, slot).await?;
     let streams = futures::stream::iter(parts).then(|part| {
         let store = store.clone();
