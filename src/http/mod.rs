@@ -10,7 +10,7 @@ pub mod hub;
 pub mod middleware;
 pub mod origin;
 pub mod routes;
-//UI pub mod ui;
+pub mod ui;
 
 use std::net::TcpListener;
 

@@ -4,7 +4,7 @@ use actix_web::web::{ServiceConfig, delete, get, head, post, put};
 
 use super::{
     api::{audit, files, import, lineage, models, openapi, registry, smoke, uploads},
-    health, hub,
+    health, hub, ui,
 };
 
 /// Registers all routes; the first that matches answers.
@@ -15,6 +15,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .route("/metrics", get().to(health::metrics));
     api(config);
     hub_protocol(config);
+    pages(config);
 }
 
 /// REST v1.
@@ -89,4 +90,37 @@ fn hub_protocol(config: &mut ServiceConfig) {
         .route("/lfs/complete/{oid}", post().to(hub::lfs::complete))
         .route("/{ns}/{name}/resolve/{rev}/{path:.*}", head().to(hub::resolve::get_file))
         .route("/{ns}/{name}/resolve/{rev}/{path:.*}", get().to(hub::resolve::get_file));
+}
+
+/// The pages.
+fn pages(config: &mut ServiceConfig) {
+    config
+        .route("/", get().to(ui::home::get_home))
+        .route("/static/{file}", get().to(ui::assets::get_asset))
+        .route("/favicon.ico", get().to(ui::assets::favicon))
+        .route("/robots.txt", get().to(ui::assets::robots))
+        .route("/models", get().to(ui::browse::get_models))
+        .route("/compliance", get().to(ui::compliance::get_compliance))
+        .route("/licenses", get().to(ui::licenses::list_licenses))
+        .route("/licenses/{key}", get().to(ui::licenses::get_license))
+        .route("/upload", get().to(ui::upload::get_upload))
+        .route("/sign-in", get().to(ui::account::get_sign_in))
+        .route("/sign-in", post().to(ui::account::sign_in))
+        .route("/sign-out", post().to(ui::account::sign_out))
+        .route("/settings/tokens", get().to(ui::account::get_tokens))
+        .route("/settings/tokens", post().to(ui::account::change_tokens))
+        .route("/{ns}", get().to(ui::browse::get_namespace))
+        .route("/{ns}/{name}", get().to(ui::model::get_card))
+        .route("/{ns}/{name}/files", get().to(ui::tabs::get_files))
+        .route("/{ns}/{name}/pedigree", get().to(ui::tabs::get_pedigree))
+        .route("/{ns}/{name}/tree", get().to(ui::tree::get_tree))
+        .route("/{ns}/{name}/license", get().to(ui::tabs::get_license))
+        .route("/{ns}/{name}/smoke-test", get().to(ui::tabs::get_smoke))
+        .route("/{ns}/{name}/smoke-test", post().to(ui::tabs::run_smoke))
+        .route("/{ns}/{name}/tensors", get().to(ui::tabs::get_tensors))
+        .route("/{ns}/{name}/history", get().to(ui::tabs::get_history))
+        .route("/{ns}/{name}/settings", get().to(ui::settings::get_settings))
+        .route("/{ns}/{name}/settings", post().to(ui::settings::change_settings))
+        .route("/{ns}/{name}/commit/{rev}", get().to(ui::tabs::get_commit))
+        .default_service(get().to(ui::error::nothing_here));
 }

@@ -7,7 +7,7 @@ use time::{OffsetDateTime, PrimitiveDateTime, format_description::well_known::Is
 use crate::{catalog::facts::normalize_label, lineage::Relation, name::ModelName};
 
 /// Longest line that is read, in bytes.
-pub const MAX_LINE: usize = 1024 * 1024;
+const MAX_LINE: usize = 1024 * 1024;
 
 /// A remark on a model.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]

@@ -1,0 +1,130 @@
+//! Numbers, times and states as people read them.
+
+use time::OffsetDateTime;
+
+/// A state: never a color alone, always a shape and a word.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    pub(super) class: &'static str,
+    pub(super) symbol: &'static str,
+    pub(super) word: String,
+}
+
+impl Mark {
+    fn new(class: &'static str, symbol: &'static str, word: &str) -> Self {
+        Self { class, symbol, word: word.to_owned() }
+    }
+
+    /// The mark of a license position or of a finding's severity.
+    pub(super) fn position(word: &str) -> Self {
+        match word {
+            "clear" => Self::new("clear", "●", word),
+            "notice" | "incomplete" => Self::new("notice", "◐", word),
+            "review" => Self::new("review", "▲", word),
+            "violation" => Self::new("violation", "✕", word),
+            _ => Self::new("none", "○", "unknown"),
+        }
+    }
+
+    /// The mark of a smoke test or of one of its checks.
+    pub(super) fn verdict(word: &str) -> Self {
+        match word {
+            "passed" => Self::new("clear", "●", word),
+            "warned" => Self::new("notice", "◐", word),
+            "failed" => Self::new("violation", "✕", word),
+            "error" => Self::new("review", "▲", word),
+            "pending" => Self::new("none", "…", word),
+            "none" => Self::new("none", "○", "not run"),
+            other => Self::new("none", "○", other),
+        }
+    }
+
+    /// The mark of the verdict over a model's parent links.
+    pub(super) fn lineage(word: &str) -> Self {
+        match word {
+            "confirmed" => Self::new("clear", "●", word),
+            "confirmed_family" => Self::new("clear", "●", "family confirmed"),
+            "contradicted" => Self::new("violation", "✕", word),
+            "detected" => Self::new("notice", "◐", word),
+            "none" => Self::new("none", "○", "no parent known"),
+            "pending" => Self::new("none", "…", "not compared yet"),
+            other => Self::new("none", "○", other),
+        }
+    }
+}
+
+/// `1.04 MB`: decimal units, as the hub and disks count.
+pub(super) fn bytes(bytes: i64) -> String {
+    scaled(bytes, &["B", "kB", "MB", "GB", "TB", "PB"])
+}
+
+/// `7.24 B` parameters.
+pub(super) fn parameters(count: i64) -> String {
+    scaled(count, &["", "k", "M", "B", "T"]).trim_end().to_owned()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn scaled(number: i64, units: &[&str]) -> String {
+    if number < 1000 {
+        return format!("{number} {}", units[0]);
+    }
+    let mut value = number as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = if value >= 99.95 { 0 } else { usize::from(value < 9.995) + 1 };
+    format!("{value:.digits$} {}", units[unit])
+}
+
+/// `97,023`.
+pub(super) fn count(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    if number < 0 { format!("-{grouped}") } else { grouped }
+}
+
+/// `3 days ago`.
+pub(super) fn age(at: OffsetDateTime) -> String {
+    let seconds = (OffsetDateTime::now_utc() - at).whole_seconds().max(0);
+    let (number, unit) = match seconds {
+        0..60 => return "just now".to_owned(),
+        60..3600 => (seconds / 60, "minute"),
+        3600..86_400 => (seconds / 3600, "hour"),
+        86_400..2_592_000 => (seconds / 86_400, "day"),
+        2_592_000..31_536_000 => (seconds / 2_592_000, "month"),
+        _ => (seconds / 31_536_000, "year"),
+    };
+    format!("{number} {unit}{} ago", if number == 1 { "" } else { "s" })
+}
+
+/// `2026-01-02 03:04 UTC`.
+pub(super) fn instant(at: OffsetDateTime) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    at.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1_044_992), "1.04 MB");
+        assert_eq!(bytes(999_999), "1.00 MB");
+        assert_eq!(bytes(13_476_839_424), "13.5 GB");
+        assert_eq!(parameters(260_032), "260 k");
+        assert_eq!(parameters(6_738_415_616), "6.74 B");
+        assert_eq!(count(97_023), "97,023");
+        assert_eq!(count(-1_000), "-1,000");
+        assert_eq!(count(12), "12");
+    }
+}

@@ -1,0 +1,288 @@
+//! What the tabs of a model share, and its first tab: the card.
+
+use actix_web::{
+    HttpRequest,
+    web::{Data, Path},
+};
+use askama::Template;
+use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+use sqlx::PgConnection;
+
+use super::{
+    Frame,
+    error::{PageError, PageResult},
+    format::{self, Mark},
+    page,
+};
+use crate::{
+    app::App,
+    auth::Caller,
+    catalog::{self, Kind, Model, Revision, Visibility, search},
+    formats::card,
+    http::{error::ApiError, extract::ModelPath, origin::base_url},
+    lineage, smoke,
+};
+
+/// Longest card that is shown, in bytes; the file itself is a click away.
+const MAX_CARD: u64 = 512 * 1024;
+
+pub(super) struct Fact {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+}
+
+pub(super) struct Snippet {
+    pub(super) tool: &'static str,
+    pub(super) command: String,
+}
+
+pub(super) struct Relative {
+    pub(super) id: String,
+    pub(super) relation: String,
+}
+
+pub(super) struct Tab {
+    pub(super) word: &'static str,
+    pub(super) url: String,
+    pub(super) is_here: bool,
+}
+
+/// Everything around the content of a tab.
+pub(super) struct Head {
+    pub(super) id: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) is_private: bool,
+    pub(super) is_catalogued: bool,
+    pub(super) position: Mark,
+    pub(super) lineage: Mark,
+    pub(super) verdict: Mark,
+    pub(super) tags: Vec<String>,
+    pub(super) tabs: Vec<Tab>,
+    pub(super) facts: Vec<Fact>,
+    pub(super) snippets: Vec<Snippet>,
+    pub(super) parents: Vec<Relative>,
+    pub(super) children: Vec<(String, String)>,
+    pub(super) descendants: String,
+    pub(super) flags: Vec<String>,
+}
+
+/// A model with what its tabs need.
+pub(super) struct Loaded {
+    pub(super) model: Model,
+    pub(super) revision: Option<Revision>,
+    pub(super) head: Head,
+    pub(super) frame: Frame,
+}
+
+/// Returns the model of a page; the name in another case leads to its own address.
+pub(super) async fn find(
+    db: &mut PgConnection,
+    caller: &Caller,
+    request: &HttpRequest,
+    path: &ModelPath,
+) -> Result<Model, PageError> {
+    let name = path.parse()?;
+    let Some(model) = catalog::find_model(db, &name, &caller.viewer()).await? else {
+        let missing = PageError::from(catalog::Error::ModelNotFound(name.clone()));
+        let near = search::Query { search: name.name().to_owned(), limit: Some(5), ..search::Query::default() };
+        let near = search::search(db, &near, &caller.viewer()).await?.items;
+        return Err(missing.with_near(near.into_iter().map(|model| model.id).collect()));
+    };
+    if model.name == name {
+        return Ok(model);
+    }
+    let old = format!("/{}/{}", path.ns, path.name);
+    let place = request.uri().path_and_query().map_or("", |place| place.as_str());
+    Err(PageError::moved(place.replacen(&old, &format!("/{}", model.name), 1)))
+}
+
+/// Loads what every tab shows.
+pub(super) async fn load(
+    db: &mut PgConnection,
+    app: &App,
+    caller: &Caller,
+    request: &HttpRequest,
+    path: &ModelPath,
+    tab: &'static str,
+) -> Result<Loaded, PageError> {
+    let model = find(db, caller, request, path).await?;
+    let revision = match model.head_revision_id {
+        Some(id) => catalog::find_revision_by_id(db, id).await?,
+        None => None,
+    };
+    let viewer = caller.viewer();
+    let mut parents: Vec<Relative> = Vec::new();
+    for claim in lineage::db::list_parents(db, model.id, &viewer).await? {
+        if parents.iter().all(|parent| parent.id != claim.parent) {
+            parents.push(Relative { id: claim.parent, relation: claim.relation });
+        }
+    }
+    let children = lineage::db::children_by_relation(db, model.id, &viewer).await?;
+    let open_jobs = crate::jobs::queue::count_open(db, model.id).await?;
+    let head = Head {
+        id: model.name.to_string(),
+        namespace: model.name.namespace().to_owned(),
+        name: model.name.name().to_owned(),
+        description: model.description.clone(),
+        is_private: model.visibility == Visibility::Private,
+        is_catalogued: model.kind == Kind::Catalogued,
+        position: Mark::position(&model.position),
+        lineage: Mark::lineage(&model.lineage_status),
+        verdict: Mark::verdict(&model.smoke_verdict),
+        tags: model.tags.iter().take(12).cloned().collect(),
+        tabs: tabs(&model, caller, tab),
+        facts: facts(&model, revision.as_ref(), open_jobs),
+        snippets: snippets(&model, &base_url(app, request)),
+        parents,
+        children: children.into_iter().map(|(relation, count)| (relation, format::count(count))).collect(),
+        descendants: format::count(i64::from(model.descendants)),
+        flags: flags(&model),
+    };
+    let title = if tab == "Card" { head.id.clone() } else { format!("{tab} · {}", head.id) };
+    let frame = Frame::new(caller, title, "browse", format!("/api/v1/models/{}", model.name));
+    Ok(Loaded { model, revision, head, frame })
+}
+
+fn tabs(model: &Model, caller: &Caller, here: &str) -> Vec<Tab> {
+    let mut words = vec![("Card", "")];
+    if model.kind == Kind::Hosted {
+        words.push(("Files", "/files"));
+    }
+    words.extend([("Pedigree", "/pedigree"), ("Tree", "/tree"), ("License", "/license")]);
+    if model.kind == Kind::Hosted {
+        words.extend([("Smoke test", "/smoke-test"), ("Tensors", "/tensors")]);
+    }
+    words.push(("History", "/history"));
+    if caller.may_administer(model.name.namespace()) {
+        words.push(("Settings", "/settings"));
+    }
+    let tab = |(word, place)| Tab { word, url: format!("/{}{place}", model.name), is_here: word == here };
+    words.into_iter().map(tab).collect()
+}
+
+fn facts(model: &Model, revision: Option<&Revision>, open_jobs: i64) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut add = |name, value: Option<String>| facts.extend(value.map(|value| Fact { name, value }));
+    add("Parameters", model.parameters.map(format::parameters));
+    add("Element type", model.dtype.clone());
+    add("Architecture", model.architecture.clone());
+    add("Format", model.format.clone());
+    add("Task", model.pipeline_tag.clone());
+    add("Library", model.library.clone());
+    add("License", model.license.clone().or_else(|| Some("none declared".to_owned())));
+    add("Size", (model.bytes > 0).then(|| format::bytes(model.bytes)));
+    add("Downloads", Some(format::count(model.downloads)));
+    add("Created", Some(format::age(model.created_at)));
+    add("Revision", revision.map(|revision| revision.commit.as_str()[..12].to_owned()));
+    add("Jobs under way", (open_jobs > 0).then(|| format::count(open_jobs)));
+    add("Sources", (!model.sources.is_empty()).then(|| model.sources.join(", ")));
+    facts
+}
+
+fn snippets(model: &Model, base: &str) -> Vec<Snippet> {
+    if model.kind == Kind::Catalogued {
+        return Vec::new();
+    }
+    let name = &model.name;
+    let local = name.name();
+    vec![
+        Snippet { tool: "hf", command: format!("HF_ENDPOINT={base} hf download {name}") },
+        Snippet { tool: "herdbook", command: format!("herdbook pull {name} ./{local} --endpoint {base}") },
+        Snippet { tool: "curl", command: format!("curl -LO {base}/{name}/resolve/main/config.json") },
+        Snippet {
+            tool: "transformers",
+            command: format!(
+                "# with HF_ENDPOINT={base}\nfrom transformers import AutoModelForCausalLM\nmodel = AutoModelForCausalLM.from_pretrained(\"{name}\")"
+            ),
+        },
+    ]
+}
+
+fn flags(model: &Model) -> Vec<String> {
+    let flags = model.flags.as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |flag: &serde_json::Value| {
+        let detail = flag["detail"].as_str().unwrap_or_default();
+        format!("{}: {detail}", flag["code"].as_str().unwrap_or("odd")).trim_end_matches([':', ' ']).to_owned()
+    };
+    flags.iter().map(text).collect()
+}
+
+#[derive(Template)]
+#[template(path = "model/card.html")]
+struct CardPage {
+    frame: Frame,
+    head: Head,
+    card: Option<String>,
+    problem: Option<String>,
+    sample: Option<String>,
+}
+
+/// `GET /{ns}/{name}`
+pub async fn get_card(app: Data<App>, request: HttpRequest, caller: Caller, path: Path<ModelPath>) -> PageResult {
+    let mut db = app.db.acquire().await?;
+    let Loaded { model, revision, head, frame } = load(&mut db, &app, &caller, &request, &path, "Card").await?;
+    let mut card = None;
+    let mut problem = None;
+    if let Some(revision) = &revision {
+        let readme = "README.md".parse().map_err(ApiError::from)?;
+        if let Some(file) = catalog::find_file(&mut db, revision.id, &readme).await? {
+            let source = catalog::facts::read_text(&app.store, &file, MAX_CARD).await?;
+            let text = match card::parse(&source) {
+                Ok(card) => card.text,
+                Err(error) => {
+                    problem = Some(format!("the card's front matter cannot be read: {error}"));
+                    source
+                }
+            };
+            card = Some(render(&text, &format!("{}/{}/resolve/main/", base_url(&app, &request), model.name)));
+        }
+    }
+    let sample =
+        smoke::db::list_reports(&mut db, model.id, 1).await?.into_iter().next().and_then(|report| report.sample);
+    page(&CardPage { frame, head, card, problem, sample })
+}
+
+/// Renders Markdown as HTML that can do nothing: no scripts, no frames, no pictures from elsewhere.
+pub(super) fn render(text: &str, base: &str) -> String {
+    let options =
+        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_FOOTNOTES | Options::ENABLE_TASKLISTS;
+    let lower = |level: HeadingLevel| HeadingLevel::try_from((level as usize + 1).min(6)).unwrap_or(HeadingLevel::H6);
+    let events = Parser::new_ext(text, options).map(|event| match event {
+        Event::Start(Tag::Heading { level, id, classes, attrs }) => {
+            Event::Start(Tag::Heading { level: lower(level), id, classes, attrs })
+        }
+        Event::End(TagEnd::Heading(level)) => Event::End(TagEnd::Heading(lower(level))),
+        other => other,
+    });
+    let mut html = String::new();
+    pulldown_cmark::html::push_html(&mut html, events);
+    let own = base.to_owned();
+    let mut cleaner = ammonia::Builder::default();
+    cleaner.link_rel(Some("nofollow noopener noreferrer")).attribute_filter(move |element, attribute, value| {
+        let is_foreign = element == "img" && attribute == "src" && value.contains("//") && !value.starts_with(&own);
+        (!is_foreign).then(|| value.into())
+    });
+    if let Ok(base) = url::Url::parse(base) {
+        cleaner.url_relative(ammonia::UrlRelative::RewriteWithBase(base));
+    }
+    cleaner.clean(&html).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cards_can_do_nothing() {
+        let hostile = "# Title\n<script>alert(1)</script><img src=x onerror=alert(1)>\n\
+            [a](javascript:alert(1)) ![p](https://elsewhere.example/p.png) ![q](q.png)\n<iframe src=//x></iframe>";
+        let html = render(hostile, "http://here/ns/name/resolve/main/");
+        for forbidden in ["<script", "onerror", "javascript:", "elsewhere.example", "<iframe", "<h1"] {
+            assert!(!html.contains(forbidden), "{forbidden} in {html}");
+        }
+        assert!(html.contains("http://here/ns/name/resolve/main/q.png"), "{html}");
+        assert!(html.contains("<h2>Title</h2>"), "{html}");
+    }
+}

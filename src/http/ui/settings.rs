@@ -1,0 +1,103 @@
+//! A model's settings: visibility, parents, deletion.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Data, Form, Path},
+};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{
+    Frame,
+    error::PageResult,
+    model::{Head, Loaded, find, load},
+    page,
+};
+use crate::{
+    app::App,
+    auth::Caller,
+    catalog::Visibility,
+    http::{
+        api::models::{change_visibility, delete},
+        error::ApiError,
+        extract::ModelPath,
+    },
+    jobs::publish::enqueue_after_lineage,
+    lineage::{self, Declaration, Relation},
+    name::ModelName,
+};
+
+#[derive(Template)]
+#[template(path = "model/settings.html")]
+struct SettingsPage {
+    frame: Frame,
+    head: Head,
+    is_private: bool,
+    relations: Vec<&'static str>,
+}
+
+/// `GET /{ns}/{name}/settings`
+pub async fn get_settings(app: Data<App>, request: HttpRequest, caller: Caller, path: Path<ModelPath>) -> PageResult {
+    let mut db = app.db.acquire().await?;
+    let Loaded { model, head, frame, .. } = load(&mut db, &app, &caller, &request, &path, "Settings").await?;
+    caller.require_administer(model.name.namespace())?;
+    let is_private = model.visibility == Visibility::Private;
+    page(&SettingsPage { frame, head, is_private, relations: Relation::ALL.map(Relation::as_str).into() })
+}
+
+/// A change of settings.
+#[derive(Debug, Deserialize)]
+pub struct Change {
+    #[serde(default)]
+    csrf: String,
+    #[serde(default)]
+    action: String,
+    #[serde(default)]
+    visibility: String,
+    #[serde(default)]
+    parent: String,
+    #[serde(default)]
+    relation: String,
+    #[serde(default)]
+    note: String,
+    #[serde(default)]
+    confirm: String,
+}
+
+/// `POST /{ns}/{name}/settings`
+pub async fn change_settings(
+    app: Data<App>,
+    request: HttpRequest,
+    caller: Caller,
+    path: Path<ModelPath>,
+    form: Form<Change>,
+) -> PageResult {
+    caller.check_form(&form.csrf)?;
+    let mut tx = app.db.begin().await?;
+    let model = find(&mut tx, &caller, &request, &path).await?;
+    caller.require_administer(model.name.namespace())?;
+    let mut place = format!("/{}/settings", model.name);
+    match form.action.as_str() {
+        "visibility" => {
+            let visibility = form.visibility.parse().map_err(ApiError::bad_request)?;
+            change_visibility(&mut tx, &caller, &model, visibility).await?;
+        }
+        "declare" => {
+            let parent: ModelName = form.parent.trim().parse()?;
+            let relation: Relation = form.relation.parse()?;
+            let declaration = Declaration { parent: &parent, revision: None, relation, note: &form.note };
+            lineage::declare(&mut tx, &caller, &model, &declaration).await?;
+            enqueue_after_lineage(&mut tx, model.id).await?;
+            place = format!("/{}/pedigree", model.name);
+        }
+        "delete" if form.confirm.trim() == model.name.to_string() => {
+            delete(&mut tx, &caller, &model).await?;
+            place = format!("/{}", model.name.namespace());
+        }
+        "delete" => return Err(ApiError::bad_request("the name was not typed exactly: nothing was deleted").into()),
+        other => return Err(ApiError::bad_request(format!("`{other}` is not an action")).into()),
+    }
+    tx.commit().await?;
+    Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, place)).finish())
+}
