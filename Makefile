@@ -10,7 +10,7 @@ help: ## Show this list
 	@echo "Settings: LISTEN=127.0.0.1:8080 DATA_DIR=./herdbook-data (make run), TESTS=name (make test)"
 
 run: ## Build, start the registry with a demonstration herd, and say where it is
-	@LISTEN="$(LISTEN)" DATA_DIR="$(DATA_DIR)" .ci/run-product
+	@LISTEN="$(LISTEN)" DATA_DIR="$(DATA_DIR)" exec .ci/run-product
 
 test: ## Check style, lints, the query cache, and run every test (TESTS=name for some)
 	@.ci/test $(TESTS)
