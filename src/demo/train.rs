@@ -17,11 +17,14 @@ pub(super) const ALPHA: usize = 16;
 pub(super) const ADAPTED: [&str; 4] = ["q_proj", "k_proj", "v_proj", "o_proj"];
 
 /// Tokens of a training sequence.
-const LENGTH: usize = 64;
+const LENGTH: usize = 60;
 /// Sequences that are computed together: so few that candle does each operation on one thread.
-const BATCH: usize = 2;
-/// Batches of a step, each on a thread of its own where there are so many.
-const BATCHES: usize = 4;
+const BATCH: usize = 4;
+/// Batches of a step, each on a thread of its own where there are so many. Not more of them: candle asks the system
+/// for the number of cores at each matrix product, which is not free.
+const BATCHES: usize = 2;
+/// Rows of logits that are computed together, for the same reason as sequences.
+const ROWS: usize = 128;
 /// Share of the target that is spread over all tokens: a model that has seen little shall not be too sure.
 const SMOOTHING: f64 = 0.05;
 const DEVICE: Device = Device::Cpu;
@@ -162,15 +165,29 @@ fn sequence(documents: &[Vec<u32>], numbers: &mut Random) -> Vec<u32> {
 /// The mean cross-entropy of each token given those before it.
 fn loss(network: &Network, ids: &Tensor, smoothing: f64) -> Result<Tensor> {
     let (batch, length) = ids.dims2()?;
-    let logits = network.logits(&ids.narrow(1, 0, length - 1)?.contiguous()?)?;
-    let targets = ids.narrow(1, 1, length - 1)?.contiguous()?.reshape((batch * (length - 1), 1))?;
+    let count = batch * (length - 1);
+    let hidden = network.hidden(&ids.narrow(1, 0, length - 1)?.contiguous()?)?;
+    let targets = ids.narrow(1, 1, length - 1)?.contiguous()?.reshape((count, 1))?;
+    let mut sum = Tensor::zeros((), DType::F32, &DEVICE)?;
+    for start in (0..count).step_by(ROWS) {
+        let rows = ROWS.min(count - start);
+        let logits = network.linear(&hidden.narrow(0, start, rows)?, "lm_head")?;
+        sum = (sum + losses(&logits, &targets.narrow(0, start, rows)?, smoothing)?)?;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "tokens of a batch are few")]
+    let count = count as f64;
+    sum / count
+}
+
+/// The sum of the cross-entropies of rows of logits.
+fn losses(logits: &Tensor, targets: &Tensor, smoothing: f64) -> Result<Tensor> {
     let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
     let normalizer = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
-    let hit = (&normalizer - shifted.gather(&targets, D::Minus1)?)?.mean_all()?;
+    let hit = (&normalizer - shifted.gather(targets, D::Minus1)?)?.sum_all()?;
     if smoothing == 0.0 {
         return Ok(hit);
     }
-    let spread = (normalizer - shifted.mean_keepdim(D::Minus1)?)?.mean_all()?;
+    let spread = (normalizer - shifted.mean_keepdim(D::Minus1)?)?.sum_all()?;
     (hit * (1.0 - smoothing))? + (spread * smoothing)?
 }
 
@@ -192,7 +209,7 @@ impl Tables {
         };
         let angles: Vec<f32> = (0..length).flat_map(|at| (0..HEAD).map(move |place| angle(at, place))).collect();
         let angles = Tensor::from_vec(angles, (length, HEAD), &DEVICE)?;
-        let hidden = |query: usize, key: usize| if key > query { -80.0_f32 } else { 0.0 };
+        let hidden = |query: usize, key: usize| if key > query { -50.0_f32 } else { 0.0 };
         let mask: Vec<f32> = (0..length).flat_map(|query| (0..length).map(move |key| hidden(query, key))).collect();
         let mask = Tensor::from_vec(mask, (length, length), &DEVICE)?;
         Ok(Self { cos: angles.cos()?, sin: angles.sin()?, mask })
@@ -215,8 +232,8 @@ struct Network {
 }
 
 impl Network {
-    /// Returns a row of logits for each token of `[batch, length]`.
-    fn logits(&self, ids: &Tensor) -> Result<Tensor> {
+    /// Returns what the last layer says of each token of `[batch, length]`, one row each, ready for the head.
+    fn hidden(&self, ids: &Tensor) -> Result<Tensor> {
         let (batch, length) = ids.dims2()?;
         let mut x = self.get("model.embed_tokens.weight")?.index_select(&ids.flatten_all()?, 0)?;
         for layer in 0..LAYERS {
@@ -226,7 +243,7 @@ impl Network {
             let normed = self.norm(&x, &format!("{at}.post_attention_layernorm"))?;
             x = (x + self.feed_forward(&normed, &format!("{at}.mlp"))?)?;
         }
-        self.linear(&self.norm(&x, "model.norm")?, "lm_head")
+        self.norm(&x, "model.norm")
     }
 
     fn get(&self, name: &str) -> Result<&Tensor> {
@@ -266,18 +283,16 @@ impl Network {
         let v = key_heads(self.linear(x, &format!("{at}.v_proj"))?)?;
         #[expect(clippy::cast_precision_loss, reason = "a head is small")]
         let scale = 1.0 / (HEAD as f64).sqrt();
-        let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? * scale)?;
+        let scores = (q * scale)?.matmul(&k.transpose(2, 3)?.contiguous()?)?;
         let mask = self.tables.mask.narrow(0, 0, length)?.narrow(1, 0, length)?.contiguous()?;
         let scores = scores.reshape((batch, KV_HEADS, group, length, length))?.broadcast_add(&mask)?;
-        let weights = softmax(&scores)?.reshape((batch, KV_HEADS, group * length, length))?;
-        let mixed = weights.matmul(&v)?.reshape(grouped)?.permute((0, 3, 1, 2, 4))?;
+        let highest = scores.detach().max_keepdim(D::Minus1)?;
+        let weights = scores.broadcast_sub(&highest)?.exp()?.reshape((batch, KV_HEADS, group * length, length))?;
+        // Softmax divides by the sum; there is less to divide after the product than before.
+        let mixed = weights.matmul(&v)?.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
+        let mixed = mixed.reshape(grouped)?.permute((0, 3, 1, 2, 4))?;
         self.linear(&mixed.contiguous()?.reshape((batch * length, HEADS * HEAD))?, &format!("{at}.o_proj"))
     }
-}
-
-fn softmax(scores: &Tensor) -> Result<Tensor> {
-    let weights = scores.broadcast_sub(&scores.detach().max_keepdim(D::Minus1)?)?.exp()?;
-    weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)
 }
 
 /// Adam with decoupled weight decay (<https://arxiv.org/abs/1711.05101>).
