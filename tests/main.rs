@@ -1,4 +1,12 @@
 //! The single integration-test binary.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "small numbers"
+)]
+
 mod architecture;
 mod smoke;

@@ -1,11 +1,13 @@
 //! Who is asking: users, organizations, tokens, sessions, and what a caller may do.
 
 pub mod db;
+mod viewer;
 
 use rand::RngExt as _;
 use time::OffsetDateTime;
 
-use crate::{catalog::Viewer, digest::Digest, name};
+use crate::{digest::Digest, name};
+pub use viewer::Viewer;
 
 /// What can go wrong with callers.
 #[derive(Debug, thiserror::Error)]

@@ -96,10 +96,10 @@ async fn read_weights(
         }
         match summary["danger"].as_str() {
             Some("dangerous") => {
-                flags.push(flag("pickle-dangerous", format!("{} would run code when loaded", file.path)))
+                flags.push(flag("pickle-dangerous", format!("{} would run code when loaded", file.path)));
             }
             Some("suspicious") => {
-                flags.push(flag("pickle-suspicious", format!("{} imports more than weights need", file.path)))
+                flags.push(flag("pickle-suspicious", format!("{} imports more than weights need", file.path)));
             }
             _ => {}
         }

@@ -119,7 +119,7 @@ async fn scan_pickle(store: &BlobStore, digest: &Digest, size: u64) -> Result<Va
     let directory = store.read_bytes(digest, offset..offset + length).await?;
     let members = pickle::zip_members(&directory, 100_000);
     let pickles = members.iter().filter(|m| m.name.ends_with(".pkl") || m.name.ends_with(".pickle"));
-    let mut merged = pickle::Scan { imports: Default::default(), stopped: None };
+    let mut merged = pickle::Scan { imports: std::collections::BTreeMap::new(), stopped: None };
     for member in pickles.take(64) {
         match read_member(store, digest, size, member).await? {
             Ok(bytes) => {

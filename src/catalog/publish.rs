@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use sqlx::PgConnection;
 
 use super::{
-    Error, File, Model, RefKind, Revision, Viewer, Visibility, attributes,
+    Error, File, Model, RefKind, Revision, Visibility, attributes,
     db::{self, NewRevision},
     facts,
 };
 use crate::{
+    auth::Viewer,
     digest::{self, Digest},
     name::{CommitId, FilePath, ModelName},
     storage::{self, BlobStore, Stored},

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 use time::OffsetDateTime;
 
-use super::{Error, Viewer};
+use super::Error;
+use crate::auth::Viewer;
 
 /// Most rows of a page.
 pub const MAX_LIMIT: i64 = 1000;

@@ -40,15 +40,20 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let is_zstd = args.file.extension().is_some_and(|extension| extension == "zst");
     let bar = client::bars().add(ProgressBar::new(length));
+    style(&bar);
+    let summary = import(&client, reader, is_zstd, &bar).await?;
+    bar.finish_and_clear();
+    tell(&summary, args.json)?;
+    Ok(if summary["refused_count"].as_u64() == Some(0) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Styles the bar of an import.
+pub(super) fn style(bar: &ProgressBar) {
     if let Ok(style) = ProgressStyle::with_template("{msg:28!} {bar:24} {bytes:>10}/{total_bytes:10} {elapsed:>5}") {
         bar.set_style(style.progress_chars("━╸ "));
     }
     bar.set_message("reading");
     bar.enable_steady_tick(Duration::from_millis(200));
-    let summary = import(&client, reader, is_zstd, &bar).await?;
-    bar.finish_and_clear();
-    tell(&summary, args.json)?;
-    Ok(if summary["refused_count"].as_u64() == Some(0) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Sends lines to the server and follows its progress; returns the summary.

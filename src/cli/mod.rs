@@ -6,7 +6,7 @@
 
 mod audit;
 mod client;
-//DEMO mod demo;
+mod demo;
 mod fsck;
 mod gc;
 mod import;
@@ -46,6 +46,8 @@ enum Command {
     Pull(pull::Args),
     /// Import catalogued models from JSON lines
     Import(import::Args),
+    /// Load the demonstration herd into a server
+    Demo(demo::Args),
     /// Show where a model comes from and what comes from it
     Lineage(lineage::Args),
     /// Audit licenses: one model, a namespace, or everything
@@ -98,6 +100,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Push(args) => push::run(args).await,
         Command::Pull(args) => pull::run(args).await,
         Command::Import(args) => import::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
         Command::Lineage(args) => lineage::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Smoke(args) => smoke::run(args).await,

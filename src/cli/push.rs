@@ -61,7 +61,7 @@ pub(super) struct Args {
 }
 
 /// A file to push.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Local {
     path: FilePath,
     place: PathBuf,
@@ -69,49 +69,91 @@ struct Local {
     digest: Digest,
 }
 
+/// A folder on its way to a model.
+#[derive(Debug)]
+pub(super) struct Push<'a> {
+    /// The folder, or one file.
+    pub(super) dir: &'a Path,
+    /// The model; created when it does not exist.
+    pub(super) model: &'a str,
+    /// What the revision says of itself.
+    pub(super) message: Option<&'a str>,
+    /// The branch to move.
+    pub(super) branch: &'a str,
+    /// Create the model private.
+    pub(super) private: bool,
+    /// Remove what the folder does not have.
+    pub(super) delete: bool,
+    /// Files in flight.
+    pub(super) parallel: usize,
+}
+
+/// What a push did.
+#[derive(Debug)]
+pub(super) struct Pushed {
+    /// Files of the folder.
+    files: usize,
+    /// Files that were sent, and their bytes.
+    sent: usize,
+    bytes: u64,
+    /// The server's answer to the commit.
+    committed: Value,
+}
+
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = Client::new(&args.client)?;
-    let found = find_files(&args.dir)?;
+    let push = Push {
+        dir: &args.dir,
+        model: &args.model.to_string(),
+        message: args.message.as_deref(),
+        branch: &args.branch,
+        private: args.private,
+        delete: args.delete,
+        parallel: usize::from(args.parallel),
+    };
+    let pushed = send(&client, &push, &client::bars()).await?;
+    tell(&args, &pushed)
+}
+
+/// Sends what the server does not have, and publishes it all as one revision.
+pub(super) async fn send(client: &Client, push: &Push<'_>, bars: &MultiProgress) -> anyhow::Result<Pushed> {
+    let found = find_files(push.dir)?;
     if found.is_empty() {
-        bail!("{} holds no files", args.dir.display());
+        bail!("{} holds no files", push.dir.display());
     }
-    let bars = client::bars();
-    let files = hash(found, &bars, usize::from(args.parallel)).await?;
-    let base = format!("/api/v1/models/{}", args.model);
-    let visibility = args.private.then_some("private");
+    let files = hash(found, bars, push.parallel).await?;
+    let base = format!("/api/v1/models/{}", push.model);
+    let visibility = push.private.then_some("private");
     client.send(client.request(Method::PUT, &base).json(&json!({ "visibility": visibility }))).await?;
     let opened = client.post(&format!("{base}/uploads"), &json!({})).await?;
     let upload = opened["upload"].as_str().context("the server opened no upload")?.to_owned();
-    let known = known(&client, &base, &upload, &files).await?;
-    let missing: Vec<Local> = files.iter().filter(|file| !known.contains(file.path.as_str())).cloned().collect();
-    let total = bars.add(ProgressBar::new(missing.iter().map(|file| file.size).sum()));
+    let known = known(client, &base, &upload, &files).await?;
+    let missing: Vec<&Local> = files.iter().filter(|file| !known.contains(file.path.as_str())).collect();
+    let bytes = missing.iter().map(|file| file.size).sum();
+    let total = bars.add(ProgressBar::new(bytes));
     client::style_bytes(&total, "total");
-    stream::iter(missing.iter().cloned().map(Ok))
-        .try_for_each_concurrent(usize::from(args.parallel), |file| {
-            let (client, base, upload, total, bars) = (&client, &base, &upload, &total, &bars);
-            async move { send_file(client, base, upload, &file, total, bars).await }
-        })
+    stream::iter(missing.iter().map(Ok))
+        .try_for_each_concurrent(push.parallel, |file| send_file(client, &base, &upload, file, &total, bars))
         .await?;
     total.finish_and_clear();
-    let delete = if args.delete { gone(&client, &base, &args.branch, &files).await? } else { Vec::new() };
-    let message = args.message.clone().unwrap_or_else(|| format!("Push {} files", files.len()));
-    let body = json!({ "message": message, "branch": args.branch, "delete": delete });
+    let delete = if push.delete { gone(client, &base, push.branch, &files).await? } else { Vec::new() };
+    let message = push.message.map_or_else(|| format!("Push {} files", files.len()), str::to_owned);
+    let body = json!({ "message": message, "branch": push.branch, "delete": delete });
     let committed = client.post(&format!("{base}/uploads/{upload}/commit"), &body).await?;
-    tell(&args, &files, &missing, &committed)
+    Ok(Pushed { files: files.len(), sent: missing.len(), bytes, committed })
 }
 
-fn tell(args: &Args, files: &[Local], sent: &[Local], committed: &Value) -> anyhow::Result<ExitCode> {
-    let bytes: u64 = sent.iter().map(|file| file.size).sum();
+fn tell(args: &Args, pushed: &Pushed) -> anyhow::Result<ExitCode> {
+    let Pushed { files, sent, bytes, committed } = pushed;
     if args.json {
         let answer = json!({
             "model": args.model, "revision": committed["revision"], "changed": committed["changed"], "url": committed["url"],
-            "files": files.len(), "sent_files": sent.len(), "sent_bytes": bytes,
+            "files": files, "sent_files": sent, "sent_bytes": bytes,
         });
         println!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let skipped = files.len() - sent.len();
-    println!("{} files, {} sent, {skipped} known to the server already", files.len(), HumanBytes(bytes));
+    println!("{files} files, {} sent, {} known to the server already", HumanBytes(*bytes), files - sent);
     if committed["changed"] == false {
         println!("nothing changed");
     }

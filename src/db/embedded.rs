@@ -264,7 +264,7 @@ fn is_running(cluster: &mut Cluster) -> bool {
 }
 
 async fn create_database(db: &mut PgConnection) -> Result<(), Error> {
-    match crate::auth::db::create_database(db).await {
+    match super::queries::create_database(db).await {
         Ok(()) => Ok(()),
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P04") => Ok(()),
         Err(error) => Err(error.into()),

@@ -1,6 +1,7 @@
 //! The database: pool, migrations, and the embedded private cluster.
 
 pub mod embedded;
+mod queries;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -82,7 +83,7 @@ pub async fn open(options: &DataOptions, exclusive: bool) -> Result<Database, Er
     let pool = PgPoolOptions::new()
         .max_connections(24)
         .acquire_timeout(Duration::from_secs(20))
-        .idle_timeout(Duration::from_secs(120))
+        .idle_timeout(Duration::from_mins(2))
         .connect_with(connect)
         .await?;
     MIGRATIONS.run(&pool).await?;
@@ -92,6 +93,6 @@ pub async fn open(options: &DataOptions, exclusive: bool) -> Result<Database, Er
 /// Returns the installation's key for signatures, making it the first time.
 pub async fn server_secret(db: &mut PgConnection) -> Result<[u8; 32], Error> {
     let fresh: [u8; 32] = rand::random();
-    let key = crate::auth::db::ensure_secret(db, "server", &fresh).await?;
+    let key = queries::ensure_secret(db, "server", &fresh).await?;
     Ok(key.try_into().unwrap_or(fresh))
 }

@@ -26,6 +26,19 @@ use std::{
 /// `derive_herd.py` beside it says what is in it and where it comes from.
 pub const LLAMA_HERD: &[u8] = include_bytes!("llama_herd.jsonl.zst");
 
+/// The names of the models that [`make`] makes.
+pub const NAMES: [&str; 9] = [
+    "herd/pasture-260k",
+    "herd/pasture-bard",
+    "herd/pasture-log",
+    "herd/pasture-bard-lora",
+    "herd/pasture-merge",
+    "herd/pasture-gguf",
+    "herd/impostor-260k",
+    "lab/meadow-nc",
+    "shop/pasture-closed",
+];
+
 /// A way in which the herd cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -1,3 +1,5 @@
+//! Brief herds: every member parses as what it says it is.
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use tempfile::TempDir;

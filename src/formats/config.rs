@@ -213,7 +213,7 @@ fn whole_number(value: &Value) -> Option<u64> {
         clippy::cast_sign_loss,
         reason = "the range is checked in the condition"
     )]
-    (number >= 0.0 && number < 1e18 && number.fract() == 0.0).then_some(number as u64)
+    ((0.0..1e18).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 
 fn float(raw: &Value, names: &[&'static str]) -> Result<Option<f64>, Error> {

@@ -365,7 +365,7 @@ fn place(raw: Vec<RawTensor>, data_start: u64, alignment: u64, file_length: u64)
         }
         tensors.push(place_one(tensor, data_start, alignment, file_length)?);
     }
-    tensors.sort_by(|a, b| (a.start, a.end).cmp(&(b.start, b.end)));
+    tensors.sort_by_key(|a| (a.start, a.end));
     for pair in tensors.windows(2) {
         if pair[1].start < pair[0].end {
             return Err(Error::Overlap(pair[0].name.clone(), pair[1].name.clone()));

@@ -178,7 +178,7 @@ pub struct JobRow {
 pub async fn list(
     db: &mut PgConnection,
     states: &[String],
-    viewer: &crate::catalog::Viewer,
+    viewer: &crate::auth::Viewer,
     limit: i64,
 ) -> Result<Vec<JobRow>, Error> {
     let rows = sqlx::query_as!(

@@ -86,10 +86,10 @@ async fn run_one(app: &App, worker: &str, job: &Claimed) {
     match &outcome {
         Outcome::Done => info!(job.id, job.kind, duration_ms, "finished job {} `{}`", job.id, job.kind),
         Outcome::Retry(reason) => {
-            warn!(job.id, job.kind, duration_ms, "job {} `{}` comes again: {reason}", job.id, job.kind)
+            warn!(job.id, job.kind, duration_ms, "job {} `{}` comes again: {reason}", job.id, job.kind);
         }
         Outcome::Fail(reason) => {
-            error!(job.id, job.kind, duration_ms, "job {} `{}` failed: {reason}", job.id, job.kind)
+            error!(job.id, job.kind, duration_ms, "job {} `{}` failed: {reason}", job.id, job.kind);
         }
     }
     let finished = match app.db.acquire().await {

@@ -7,7 +7,8 @@ use sqlx::PgConnection;
 
 use super::{Error, Relation, db};
 use crate::{
-    catalog::{self, File, Model, Revision, Viewer, facts},
+    auth::Viewer,
+    catalog::{self, File, Model, Revision, facts},
     formats::{self, FileKind, adapter, card, mergekit},
     name::ModelName,
     storage::BlobStore,
@@ -106,6 +107,9 @@ async fn read(db: &mut PgConnection, store: &BlobStore, files: &[File]) -> Resul
     Ok(said)
 }
 
+/// The text that names a base, its revision, the relation, whether declared or inferred, the source, the evidence.
+type Raw = (String, Option<String>, Relation, &'static str, &'static str, Value);
+
 /// Gives each statement its relation, drops what names no model, and says so in a flag.
 fn settle(said: &mut Said, own: &ModelName) -> Vec<Stated> {
     let is_adapter = said.from_adapter.is_some();
@@ -117,7 +121,7 @@ fn settle(said: &mut Said, own: &ModelName) -> Vec<Stated> {
         _ => Relation::Finetune,
     };
     let relation = said.relation.unwrap_or(inferred);
-    let mut raw: Vec<(String, Option<String>, Relation, &'static str, &'static str, Value)> = Vec::new();
+    let mut raw: Vec<Raw> = Vec::new();
     for base in &said.from_card {
         let evidence =
             json!({ "file": "README.md", "field": "base_model", "relation_declared": said.relation.is_some() });

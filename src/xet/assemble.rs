@@ -61,9 +61,9 @@ pub async fn put_shard(
     for (done, file) in files.iter().enumerate() {
         progress(done, files.len());
         for term in &file.terms {
-            if !xorbs.contains_key(&term.xorb) {
+            if let std::collections::hash_map::Entry::Vacant(e) = xorbs.entry(term.xorb) {
                 let loaded = db::find_xorb(&mut *pool.acquire().await?, uploader.user_id, &term.xorb).await?;
-                xorbs.insert(term.xorb, loaded.ok_or_else(|| Error::UnknownXorb(term.xorb.hex()))?);
+                e.insert(loaded.ok_or_else(|| Error::UnknownXorb(term.xorb.hex()))?);
             }
         }
         let stored = assemble(store, file, &xorbs).await?;

@@ -14,21 +14,21 @@ use safetensors::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub const HERDBOOK: &str = env!("CARGO_BIN_EXE_herdbook");
+pub(super) const HERDBOOK: &str = env!("CARGO_BIN_EXE_herdbook");
 
 /// A tensor that can be changed.
-pub struct Tensor {
+pub(super) struct Tensor {
     pub shape: Vec<usize>,
     pub values: Vec<f32>,
 }
 
 /// A copy of the trained model of the fixtures.
-pub struct Folder {
+pub(super) struct Folder {
     dir: TempDir,
 }
 
 impl Folder {
-    pub fn stories() -> Self {
+    pub(super) fn stories() -> Self {
         let dir = tempfile::tempdir().unwrap();
         for entry in fixture().read_dir().unwrap() {
             let path = entry.unwrap().path();
@@ -37,35 +37,35 @@ impl Folder {
         Self { dir }
     }
 
-    pub fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.path().join(name), bytes).unwrap();
     }
 
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    pub(super) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path().join(name)).unwrap()
     }
 
-    pub fn remove(&self, name: &str) {
+    pub(super) fn remove(&self, name: &str) {
         fs::remove_file(self.path().join(name)).unwrap();
     }
 
     /// Sets one field of a JSON file.
-    pub fn set(&self, file: &str, field: &str, value: impl Into<Value>) {
+    pub(super) fn set(&self, file: &str, field: &str, value: impl Into<Value>) {
         let mut json: Value = serde_json::from_slice(&self.read(file)).unwrap();
         json[field] = value.into();
         self.write(file, json.to_string());
     }
 
     /// Changes the tensors of `model.safetensors`.
-    pub fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
         let bytes = self.read("model.safetensors");
         let mut tensors: BTreeMap<String, Tensor> = SafeTensors::deserialize(&bytes)
             .unwrap()
@@ -76,7 +76,7 @@ impl Folder {
         write_tensors(&self.path().join("model.safetensors"), &tensors);
     }
 
-    pub async fn test(&self) -> Report {
+    pub(super) async fn test(&self) -> Report {
         let input = Input { program: Some(PathBuf::from(HERDBOOK)), ..Input::new(self.path()) };
         smoke::run(&input).await.unwrap()
     }
@@ -88,7 +88,7 @@ fn tensor(view: &TensorView<'_>) -> Tensor {
     Tensor { shape: view.shape().to_vec(), values }
 }
 
-pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) {
+pub(super) fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) {
     let bytes: Vec<(String, &Tensor, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| (name.clone(), tensor, tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect()))
@@ -99,18 +99,18 @@ pub fn write_tensors(path: &Path, tensors: &BTreeMap<String, Tensor>) {
     serialize_to_file(views, None, path).unwrap();
 }
 
-pub fn fixture() -> PathBuf {
+pub(super) fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stories260K")
 }
 
 /// The check of this id, which must be there.
-pub fn check<'a>(report: &'a Report, id: &str) -> &'a Check {
+pub(super) fn check<'a>(report: &'a Report, id: &str) -> &'a Check {
     report.checks.iter().find(|check| check.id == id).unwrap_or_else(|| panic!("no check {id} in {report:#?}"))
 }
 
 /// Asserts that a check failed, and so the run, with this in the reason.
 #[track_caller]
-pub fn assert_failed(report: &Report, id: &str, reason: &str) {
+pub(super) fn assert_failed(report: &Report, id: &str, reason: &str) {
     let check = check(report, id);
     assert_eq!((check.status, report.verdict), (Status::Failed, Status::Failed), "{report:#?}");
     assert!(check.detail.contains(reason), "`{reason}` is not in `{}`", check.detail);

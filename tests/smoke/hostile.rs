@@ -3,7 +3,7 @@
 use herdbook::smoke::Status;
 use serde_json::{Value, json};
 
-use super::folder::{Folder, assert_failed, check};
+use super::folder::{Folder, assert_failed};
 
 #[tokio::test]
 async fn numbers_that_no_model_has_are_refused() {

@@ -2,8 +2,8 @@
 
 use sqlx::PgConnection;
 
-use super::super::{Error, Viewer};
-use crate::digest::Digest;
+use super::super::Error;
+use crate::{auth::Viewer, digest::Digest};
 
 /// Remembers that a user sent a blob for a model, so that a commit of theirs may name it.
 pub async fn grant_blob(db: &mut PgConnection, user_id: i64, model_id: i64, digest: &Digest) -> Result<(), Error> {

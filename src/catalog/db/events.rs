@@ -3,7 +3,8 @@
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::super::{Error, Model, Viewer};
+use super::super::{Error, Model};
+use crate::auth::Viewer;
 
 /// Writes a line of the audit log.
 pub async fn record_event(

@@ -3,8 +3,8 @@
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::super::{Error, Kind, Model, Revision, Viewer, Visibility};
-use crate::name::ModelName;
+use super::super::{Error, Kind, Model, Revision, Visibility};
+use crate::{auth::Viewer, name::ModelName};
 
 struct ModelRow {
     id: i64,

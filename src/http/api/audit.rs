@@ -15,7 +15,7 @@ use super::readable;
 use crate::{
     app::App,
     auth::Caller,
-    catalog::Viewer,
+    auth::Viewer,
     http::{
         error::{ApiError, ApiResult},
         extract::ModelPath,

@@ -20,7 +20,7 @@ use crate::{
     auth::Caller,
     catalog::{self, File, inspect, search},
     formats::{self, FileKind},
-    http::{error::ApiError, extract::ModelPath},
+    http::extract::ModelPath,
     jobs::{queue, smoke_test::SmokeTest},
     license::{self, DISCLAIMER, catalogue::CATALOGUE, db::FindingRow},
     lineage::{self, Direction, db::Walk},
@@ -449,6 +449,6 @@ fn detail(detail: &serde_json::Value) -> String {
 /// `GET /{ns}/{name}/commit/{rev}`: where the hub's tools point after a push
 pub async fn get_commit(path: Path<(String, String, String)>) -> PageResult {
     let (namespace, name, _) = path.into_inner();
-    let name = ModelPath { ns: namespace, name }.parse().map_err(ApiError::from)?;
+    let name = ModelPath { ns: namespace, name }.parse()?;
     Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, format!("/{name}/history"))).finish())
 }

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::super::{Error, Severity};
-use crate::catalog::Viewer;
+use crate::auth::Viewer;
 
 /// A stored position.
 #[derive(Debug, Clone)]

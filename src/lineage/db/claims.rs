@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::super::{Claim, Error, Relation};
-use crate::{catalog::Viewer, name::ModelName};
+use crate::{auth::Viewer, name::ModelName};
 
 pub(crate) struct NewClaim<'a> {
     pub(crate) child_id: i64,

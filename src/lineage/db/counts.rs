@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::super::Error;
-use crate::catalog::Viewer;
+use crate::auth::Viewer;
 
 /// Counts a model's descendants as the viewer sees them.
 pub async fn count_descendants(db: &mut PgConnection, model_id: i64, viewer: &Viewer) -> Result<i64, Error> {

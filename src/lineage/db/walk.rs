@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::super::{Claim, Direction, Error, Graph, Node, Relation};
-use crate::catalog::{Model, Viewer};
+use crate::{auth::Viewer, catalog::Model};
 
 /// Most models that one answer holds.
 pub const MAX_NODES: i64 = 50_000;
