@@ -9,7 +9,7 @@ use super::{
     error::PageResult,
     format::{self, Mark},
     page, query_string,
-    tabs::FindingView,
+    tabs::finding::FindingView,
 };
 use crate::{
     app::App,
