@@ -36,7 +36,7 @@ impl Row {
     pub(super) fn new(model: &Summary) -> Self {
         let mut facts = Vec::new();
         if model.descendants > 0 {
-            facts.push(format!("{} descendants", format::count(i64::from(model.descendants))));
+            facts.push(format::plural(i64::from(model.descendants), "descendant"));
         }
         facts.extend(model.parameters.map(format::parameters));
         facts.extend(model.dtype.clone());
@@ -44,7 +44,9 @@ impl Row {
             facts.push(format::bytes(model.bytes));
         }
         facts.push(format!("{} ↓", format::count(model.downloads)));
-        facts.push(format::age(model.updated_at));
+        if model.kind == "hosted" {
+            facts.push(format::age(model.updated_at));
+        }
         Self {
             id: model.id.clone(),
             description: model.description.clone(),
@@ -52,7 +54,7 @@ impl Row {
             is_catalogued: model.kind == "catalogued",
             license: model.license.clone(),
             parent: model.parent.clone(),
-            relation: model.relation.clone().unwrap_or_default(),
+            relation: format::relation(model.relation.as_deref().unwrap_or_default()).to_owned(),
             position: Mark::position(&model.position),
             verdict: Mark::verdict(&model.verdict),
             facts: facts.join(" · "),

@@ -11,7 +11,7 @@ use actix_web::{
 };
 use askama::Template;
 
-use super::Frame;
+use super::{Frame, format};
 use crate::{auth::Caller, http::error::ApiError};
 
 /// An error on a page.
@@ -60,7 +60,7 @@ struct ErrorPage<'a> {
     frame: Frame,
     status: u16,
     headline: &'static str,
-    message: &'a str,
+    message: String,
     near: &'a [String],
     offers_sign_in: bool,
 }
@@ -88,7 +88,7 @@ impl ResponseError for PageError {
             frame,
             status: status.as_u16(),
             headline,
-            message: &self.error.message,
+            message: format::message(&self.error.message),
             near: &self.near,
             offers_sign_in: matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND),
         };

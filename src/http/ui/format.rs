@@ -91,6 +91,34 @@ pub(super) fn count(number: i64) -> String {
     if number < 0 { format!("-{grouped}") } else { grouped }
 }
 
+/// `1 descendant`, `97,023 descendants`.
+pub(super) fn plural(number: i64, thing: &str) -> String {
+    format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// What a model of this relation is called, as in "fine-tune of".
+pub(super) fn relation(word: &str) -> &str {
+    match word {
+        "finetune" => "fine-tune",
+        "quantized" => "quantization",
+        "pruned" => "pruned version",
+        "extended" => "extended version",
+        "unknown" => "derivative",
+        other => other,
+    }
+}
+
+/// HTML of a message: safe, with `names` in code type.
+pub(super) fn message(text: &str) -> String {
+    let mut html = String::new();
+    for (at, piece) in text.split('`').enumerate() {
+        let piece = super::escape(piece);
+        let is_name = at % 2 == 1;
+        html.push_str(&if is_name { format!("<code>{piece}</code>") } else { piece });
+    }
+    html
+}
+
 /// `3 days ago`.
 pub(super) fn age(at: OffsetDateTime) -> String {
     let seconds = (OffsetDateTime::now_utc() - at).whole_seconds().max(0);

@@ -84,9 +84,15 @@ pub async fn get_license(caller: Caller, key: Path<String>) -> PageResult {
 
 fn text(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) if text.contains(' ') => text.clone(),
+        Value::String(word) => word.replace('_', " "),
         Value::Null => "not known".to_owned(),
         Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join("; "),
-        other => other.to_string(),
+        Value::Bool(is_so) => if *is_so { "yes" } else { "no" }.to_owned(),
+        Value::Object(parts) => {
+            let part = |(name, value): (&String, &Value)| format!("{}: {}", name.replace('_', " ").trim(), text(value));
+            parts.iter().map(part).collect::<Vec<_>>().join("; ")
+        }
+        Value::Number(number) => number.to_string(),
     }
 }

@@ -41,6 +41,12 @@ pub(super) struct Relative {
     pub(super) relation: String,
 }
 
+/// Direct descendants of one relation.
+pub(super) struct Children {
+    pub(super) relation: String,
+    pub(super) text: String,
+}
+
 pub(super) struct Tab {
     pub(super) word: &'static str,
     pub(super) url: String,
@@ -63,7 +69,7 @@ pub(super) struct Head {
     pub(super) facts: Vec<Fact>,
     pub(super) snippets: Vec<Snippet>,
     pub(super) parents: Vec<Relative>,
-    pub(super) children: Vec<(String, String)>,
+    pub(super) children: Vec<Children>,
     pub(super) descendants: String,
     pub(super) flags: Vec<String>,
 }
@@ -116,7 +122,7 @@ pub(super) async fn load(
     let mut parents: Vec<Relative> = Vec::new();
     for claim in lineage::db::list_parents(db, model.id, &viewer).await? {
         if parents.iter().all(|parent| parent.id != claim.parent) {
-            parents.push(Relative { id: claim.parent, relation: claim.relation });
+            parents.push(Relative { relation: format::relation(&claim.relation).to_owned(), id: claim.parent });
         }
     }
     let children = lineage::db::children_by_relation(db, model.id, &viewer).await?;
@@ -129,14 +135,17 @@ pub(super) async fn load(
         is_private: model.visibility == Visibility::Private,
         is_catalogued: model.kind == Kind::Catalogued,
         position: Mark::position(&model.position),
-        lineage: Mark::lineage(&model.lineage_status),
+        lineage: if parents.is_empty() { Mark::lineage("none") } else { Mark::lineage(&model.lineage_status) },
         verdict: Mark::verdict(&model.smoke_verdict),
         tags: model.tags.iter().take(12).cloned().collect(),
         tabs: tabs(&model, caller, tab),
         facts: facts(&model, revision.as_ref(), open_jobs),
         snippets: snippets(&model, &base_url(app, request)),
         parents,
-        children: children.into_iter().map(|(relation, count)| (relation, format::count(count))).collect(),
+        children: children
+            .into_iter()
+            .map(|(relation, count)| Children { text: format::plural(count, format::relation(&relation)), relation })
+            .collect(),
         descendants: format::count(i64::from(model.descendants)),
         flags: flags(&model),
     };

@@ -1,12 +1,18 @@
 //! Draws ancestors from left to right, as a horse's pedigree is drawn.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+};
 
-use super::{escape, format::Mark};
+use super::{
+    escape,
+    format::{self, Mark},
+};
 use crate::lineage::{Claim, Graph, Node};
 
 const WIDTH: i32 = 230;
-const GAP: i32 = 70;
+const GAP: i32 = 90;
 const HEIGHT: i32 = 46;
 const STEP: i32 = 60;
 /// Ancestors of one generation that are drawn.
@@ -14,9 +20,10 @@ const MOST: usize = 8;
 
 /// Returns the drawing as SVG: the root at the left, each generation a column.
 pub(super) fn draw(graph: &Graph) -> String {
-    let deepest = graph.nodes.iter().map(|node| node.depth).max().unwrap_or(0);
-    let columns: Vec<Vec<&Node>> =
-        (0..=deepest).map(|depth| graph.nodes.iter().filter(|node| node.depth == depth).take(MOST).collect()).collect();
+    // Ancestors count down from the root.
+    let oldest = graph.nodes.iter().map(|node| node.depth.abs()).max().unwrap_or(0);
+    let generation = |age: i32| graph.nodes.iter().filter(move |node| node.depth.abs() == age).take(MOST).collect();
+    let columns: Vec<Vec<&Node>> = (0..=oldest).map(generation).collect();
     let tallest = columns.iter().map(Vec::len).max().unwrap_or(1);
     let height = int(tallest) * STEP + 10;
     let mut places: HashMap<&str, (i32, i32)> = HashMap::new();
@@ -31,7 +38,15 @@ pub(super) fn draw(graph: &Graph) -> String {
         "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" aria-label=\"Ancestors of {}\">",
         escape(&graph.root)
     );
-    graph.edges.iter().for_each(|edge| draw_edge(&mut svg, edge, &places));
+    // Several sources may state the same link; it is drawn once, as declared where somebody declared it.
+    let mut links: BTreeMap<(&str, &str), &Claim> = BTreeMap::new();
+    for edge in &graph.edges {
+        let link = links.entry((&edge.child, &edge.parent)).or_insert(edge);
+        if edge.origin == "declared" {
+            *link = edge;
+        }
+    }
+    links.values().for_each(|edge| draw_edge(&mut svg, edge, &places));
     columns
         .iter()
         .flatten()
@@ -60,7 +75,7 @@ fn draw_edge(svg: &mut String, edge: &Claim, places: &HashMap<&str, (i32, i32)>)
         svg,
         "<text class=\"sub\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
         i32::midpoint(y1, y2) - 4,
-        escape(&edge.relation)
+        escape(format::relation(&edge.relation))
     );
 }
 
@@ -92,4 +107,36 @@ fn shorten(text: &str, most: usize) -> String {
 
 fn int(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str, depth: i32) -> Node {
+        let words = ["hosted", "clear", "passed", "declared"].map(str::to_owned);
+        let [kind, position, verdict, lineage] = words;
+        let id = id.to_owned();
+        let (license, parameters, downloads, descendants) = (None, None, 0, 0);
+        Node { id, depth, kind, license, position, verdict, lineage, parameters, downloads, descendants }
+    }
+
+    fn link(child: &str, parent: &str, origin: &str) -> Claim {
+        let words = ["merge", origin, "card", "pending"].map(str::to_owned);
+        let [relation, origin, source, verdict] = words;
+        let (child, parent) = (child.to_owned(), parent.to_owned());
+        let (parent_revision, confidence, evidence, in_cycle) = (None, 0.8, serde_json::Value::Null, false);
+        Claim { child, parent, parent_revision, relation, origin, source, verdict, confidence, evidence, in_cycle }
+    }
+
+    #[test]
+    fn each_link_to_an_ancestor_is_drawn_once() {
+        let edges =
+            vec![link("a/c", "a/x", "inferred"), link("a/c", "a/x", "declared"), link("a/c", "a/y", "inferred")];
+        let nodes = vec![node("a/c", 0), node("a/x", -1), node("a/y", -1)];
+        let svg = draw(&Graph { root: "a/c".into(), nodes, edges, truncated: false });
+        assert_eq!(svg.matches("<rect").count(), 3, "{svg}");
+        assert_eq!(svg.matches("<path").count(), 2, "{svg}");
+        assert!(svg.contains("class=\"declared\"") && svg.contains("class=\"inferred\""), "{svg}");
+    }
 }

@@ -29,7 +29,9 @@ use crate::{
 };
 
 /// Lines of the outline, and of one parent's children within it.
-const MAX_LINES: usize = 600;
+const MAX_LINES: usize = 300;
+/// Herds up to this size begin unfolded.
+const OPEN: usize = 40;
 const MAX_SIBLINGS: usize = 25;
 
 /// What the page shows.
@@ -104,7 +106,7 @@ pub async fn get_tree(
         ("quantizations", "quantized"),
     ];
     page(&TreePage {
-        total: format::count(i64::try_from(graph.nodes.len().saturating_sub(1)).unwrap_or(0)),
+        total: format::plural(i64::try_from(graph.nodes.len().saturating_sub(1)).unwrap_or(0), "descendant"),
         has_descendants: graph.nodes.len() > 1,
         map: herdmap::draw(&herd, color),
         outline: outline(&herd),
@@ -191,7 +193,7 @@ fn line(herd: &Herd, place: usize, depth: usize, left: &mut usize, html: &mut St
     let text = format!(
         "<a href=\"/{0}\">{0}</a> <span class=\"rel\">{1} · {2}</span> <span class=\"mark {3}\"><span aria-hidden=\"true\">{4}</span>{5}</span>",
         escape(&member.id),
-        escape(&member.relation),
+        escape(format::relation(&member.relation)),
         escape(member.license.as_deref().unwrap_or("no license")),
         mark.class,
         mark.symbol,
@@ -201,7 +203,7 @@ fn line(herd: &Herd, place: usize, depth: usize, left: &mut usize, html: &mut St
         let _ = write!(html, "<li>{text}</li>");
         return;
     }
-    let open = if depth < 1 { " open" } else { "" };
+    let open = if depth < 1 && herd.members.len() <= OPEN { " open" } else { "" };
     let below = format::count(i64::try_from(member.weight - 1).unwrap_or(0));
     let _ = write!(html, "<li><details{open}><summary>{text} <span class=\"rel\">{below} below</span></summary><ul>");
     list(herd, place, depth + 1, left, html);

@@ -1,6 +1,6 @@
 //! A finding as pages show it.
 
-use super::super::format::Mark;
+use super::super::format::{self, Mark};
 use crate::license::{catalogue::CATALOGUE, db::FindingRow};
 
 /// A finding as pages show it.
@@ -23,11 +23,11 @@ impl FindingView {
             mark: Mark::position(&finding.severity),
             severity: finding.severity,
             rule: finding.rule,
-            message: finding.message,
+            message: format::message(&finding.message),
             license: finding.license.filter(|key| CATALOGUE.find_by_key(key).is_some()),
             section: finding.section,
             path: finding.path,
-            remedy: finding.remedy,
+            remedy: format::message(&finding.remedy),
         }
     }
 }

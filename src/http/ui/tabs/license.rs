@@ -25,7 +25,7 @@ struct Duty {
     summary: String,
     license: String,
     section: String,
-    satisfied: String,
+    state: &'static str,
     symbol: &'static str,
     via: String,
 }
@@ -54,17 +54,14 @@ pub async fn get_license(app: Data<App>, request: HttpRequest, caller: Caller, p
     let findings = license::db::list_model_findings(&mut db, &caller.viewer(), model.id).await?;
     let duties = position.as_ref().map(|position| position.obligations.clone()).unwrap_or_default();
     let duties: Vec<license::Obligation> = serde_json::from_value(duties).unwrap_or_default();
-    let duty = |duty: license::Obligation| Duty {
-        symbol: match duty.satisfied.as_str() {
-            "yes" => "☑",
-            "no" => "☐",
-            _ => "○",
-        },
-        via: duty.via.join(" → "),
-        summary: duty.summary,
-        license: duty.license,
-        section: duty.section,
-        satisfied: duty.satisfied,
+    let duty = |duty: license::Obligation| {
+        let (symbol, state) = match duty.satisfied.as_str() {
+            "yes" => ("☑", "done"),
+            "no" => ("☐", "not done"),
+            _ => ("○", "not checked"),
+        };
+        let via = duty.via.join(" → ");
+        Duty { symbol, state, via, summary: duty.summary, license: duty.license, section: duty.section }
     };
     page(&LicensePage {
         mark: Mark::position(&model.position),

@@ -17,7 +17,7 @@ use crate::{
     app::App,
     auth::Caller,
     catalog::search,
-    http::extract::ModelPath,
+    http::{extract::ModelPath, origin::base_url},
     lineage::{self, Direction, db::Walk},
 };
 
@@ -38,6 +38,7 @@ struct PedigreePage {
     drawing: Option<String>,
     claims: Vec<ClaimRow>,
     top: Vec<Relative>,
+    base: String,
 }
 
 /// `GET /{ns}/{name}/pedigree`
@@ -51,7 +52,7 @@ pub async fn get_pedigree(app: Data<App>, request: HttpRequest, caller: Caller, 
     let claims = lineage::db::list_parents(&mut db, model.id, &viewer).await?;
     let claims = claims.into_iter().map(|claim| ClaimRow {
         parent: claim.parent,
-        relation: claim.relation,
+        relation: format::relation(&claim.relation).to_owned(),
         origin: claim.origin,
         source: claim.source,
         verdict: Mark::lineage(&claim.verdict),
@@ -60,10 +61,9 @@ pub async fn get_pedigree(app: Data<App>, request: HttpRequest, caller: Caller, 
     let claims: Vec<ClaimRow> = claims.collect();
     let query = search::Query { base: Some(model.name.to_string()), limit: Some(10), ..search::Query::default() };
     let top = search::search(&mut db, &query, &viewer).await?.items;
-    let top = top.into_iter().map(|model| Relative {
-        relation: format!("{} descendants", format::count(i64::from(model.descendants))),
-        id: model.id,
-    });
+    let top = top
+        .into_iter()
+        .map(|model| Relative { relation: format::plural(i64::from(model.descendants), "descendant"), id: model.id });
     let drawing = (graph.nodes.len() > 1).then(|| pedigree::draw(&graph));
-    page(&PedigreePage { frame, head, drawing, claims, top: top.collect() })
+    page(&PedigreePage { frame, head, drawing, claims, top: top.collect(), base: base_url(&app, &request) })
 }

@@ -7,6 +7,7 @@ use actix_web::{
 };
 use askama::Template;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::super::{
     Frame,
@@ -46,7 +47,7 @@ struct SmokePage {
     at: String,
     checks: Vec<CheckRow>,
     sample: Option<String>,
-    metrics: Vec<(String, String)>,
+    metrics: Vec<(&'static str, String)>,
     environment: Vec<(String, String)>,
     runs: Vec<RunRow>,
     may_run: bool,
@@ -66,8 +67,8 @@ pub async fn get_smoke(app: Data<App>, request: HttpRequest, caller: Caller, pat
     });
     let runs = runs.collect();
     let latest = reports.into_iter().next();
-    let pairs = |value: &serde_json::Value| -> Vec<(String, String)> {
-        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let pairs = |value: &Value| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         value.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), text(value))).collect()
     };
     page(&SmokePage {
@@ -75,7 +76,7 @@ pub async fn get_smoke(app: Data<App>, request: HttpRequest, caller: Caller, pat
         at: latest.as_ref().map(|report| format::age(report.started_at)).unwrap_or_default(),
         checks: latest.iter().flat_map(|report| &report.checks).map(check).collect(),
         sample: latest.as_ref().and_then(|report| report.sample.clone()),
-        metrics: latest.as_ref().map(|report| pairs(&report.metrics)).unwrap_or_default(),
+        metrics: latest.as_ref().map(|report| measurements(&report.metrics)).unwrap_or_default(),
         environment: latest.as_ref().map(|report| pairs(&report.environment)).unwrap_or_default(),
         runs,
         may_run: caller.may_write(model.name.namespace()),
@@ -84,8 +85,36 @@ pub async fn get_smoke(app: Data<App>, request: HttpRequest, caller: Caller, pat
     })
 }
 
+/// The measurements that people read, named; all of them are in the JSON.
+#[expect(clippy::cast_possible_truncation, reason = "counts that JSON holds are far smaller")]
+fn measurements(metrics: &Value) -> Vec<(&'static str, String)> {
+    let bytes = |value: f64| format::bytes(value as i64);
+    let milliseconds = |value: f64| format!("{value:.0} ms");
+    let number = |value: f64| format::count(value as i64);
+    let rows: [(&str, &'static str, &dyn Fn(f64) -> String); 11] = [
+        ("parameters", "Parameters", &number),
+        ("tensors", "Tensors", &number),
+        ("bytes", "Weights read", &bytes),
+        ("surprise", "Surprise at plain English", &|value| format!("{value:.2} nats a token")),
+        ("entropy_normalized", "Entropy of the next word", &|value| {
+            format!("{:.1} % of the largest possible", value * 100.0)
+        }),
+        ("logits_deviation", "Standard deviation of the logits", &|value| format!("{value:.2}")),
+        ("nan", "Values that are no number", &number),
+        ("infinite", "Infinite values", &number),
+        ("peak_memory_bytes", "Peak memory", &bytes),
+        ("cpu_ms", "Processor time", &milliseconds),
+        ("sample_ms", "Writing the sample", &milliseconds),
+    ];
+    rows.iter().filter_map(|(key, name, show)| Some((*name, show(metrics[*key].as_f64()?)))).collect()
+}
+
 fn check(check: &smoke::Check) -> CheckRow {
-    CheckRow { id: check.id.clone(), mark: Mark::verdict(check.status.as_str()), detail: check.detail.clone() }
+    CheckRow {
+        id: check.id.clone(),
+        mark: Mark::verdict(check.status.as_str()),
+        detail: format::message(&check.detail),
+    }
 }
 
 /// A form that only proves where it comes from.
