@@ -1,4 +1,5 @@
 //! The single integration-test binary.
+#![expect(clippy::unwrap_used, reason = "what a test did not expect ends it")]
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![expect(
@@ -9,4 +10,6 @@
 )]
 
 mod architecture;
+mod push_pull;
 mod smoke;
+mod support;

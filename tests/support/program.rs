@@ -1,0 +1,119 @@
+//! The built program: as a server, and as commands.
+
+use std::process::Stdio;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    process::{Child, Command},
+    task::JoinHandle,
+};
+
+/// The program under test.
+pub(crate) const HERDBOOK: &str = env!("CARGO_BIN_EXE_herdbook");
+
+/// A server process; it dies with this value.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    child: Child,
+    log: JoinHandle<String>,
+}
+
+impl Server {
+    /// Starts a server on a port of its choice and waits until it is ready.
+    pub(crate) async fn start(environment: &[(String, String)]) -> Self {
+        match Self::try_start(environment, &[]).await {
+            Ok(server) => server,
+            Err(output) => panic!("the server did not start: {output:?}"),
+        }
+    }
+
+    /// Starts a server with more arguments; one that ends instead of listening is returned as its output.
+    pub(crate) async fn try_start(environment: &[(String, String)], arguments: &[&str]) -> Result<Self, Output> {
+        let mut command = command(environment);
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let log = tokio::spawn(async move {
+            let mut text = Vec::new();
+            stderr.read_to_end(&mut text).await.unwrap();
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+        if let Some(url) = line.trim_end().strip_prefix("listening on ") {
+            return Ok(Self { url: url.to_owned(), child, log });
+        }
+        let code = child.wait().await.unwrap().code();
+        Err(Output { code, stdout: line, stderr: log.await.unwrap() })
+    }
+
+    /// The number of the process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id().unwrap().cast_signed()
+    }
+
+    /// Cuts the process off.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Asks the process to stop, asserts that it does so in good order, and returns its log.
+    pub(crate) async fn stop(mut self) -> String {
+        kill(Pid::from_raw(self.pid()), Signal::SIGTERM).unwrap();
+        let status = self.child.wait().await.unwrap();
+        let log = self.log.await.unwrap();
+        assert_eq!(status.code(), Some(0), "{log}");
+        log
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    /// Asserts the exit code.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run(environment: &[(String, String)], arguments: &[&str]) -> Output {
+    finish(command(environment).args(arguments)).await
+}
+
+/// Runs any command to its end.
+pub(crate) async fn finish(command: &mut Command) -> Output {
+    let output = command.kill_on_drop(true).output().await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Output { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// The program with an environment that nothing of the caller's reaches, except where programs are.
+fn command(environment: &[(String, String)]) -> Command {
+    let mut command = Command::new(HERDBOOK);
+    command.env_clear();
+    for name in ["PATH", "HOME", "TMPDIR", "HERDBOOK_POSTGRES_BIN"] {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
