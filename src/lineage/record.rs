@@ -40,7 +40,8 @@ struct Said {
 
 /// Replaces the claims that the model's files make by those of a new revision.
 ///
-/// A claim of the card that would close a cycle refuses the push; other sources only flag it.
+/// A claim of the card that would close a cycle refuses the push; other sources only flag it. A parent that the pusher
+/// may not know of is flagged like one that does not exist.
 pub async fn record_from_files(
     db: &mut PgConnection,
     store: &BlobStore,
@@ -56,6 +57,9 @@ pub async fn record_from_files(
         match add(db, viewer, &revision.author, model, Some(revision.id), claim).await {
             Err(Error::Cycle(members)) if claim.source != "card" => {
                 said.flags.push(flag("lineage-cycle", &format!("{} names {}", claim.source, members.join(" → "))));
+            }
+            Err(Error::Catalog(missing @ catalog::Error::ModelNotFound(_))) => {
+                said.flags.push(flag("lineage-unknown", &format!("{} names a base: {missing}", claim.source)));
             }
             other => other?,
         }
@@ -181,15 +185,13 @@ pub(super) async fn add(
     }
     let parent = match catalog::find_model(db, &stated.parent, viewer).await? {
         Some(parent) => parent,
-        // A private model of somebody else's must not show by its absence: the claim waits for nobody's model.
-        None => match db::catalogue_parent(db, &stated.parent).await? {
-            Some(id) => {
-                catalog::find_model_by_id(db, id).await?.ok_or(catalog::Error::ModelNotFound(stated.parent.clone()))?
-            }
-            None => return Ok(()),
-        },
+        None => {
+            let missing = || catalog::Error::ModelNotFound(stated.parent.clone());
+            let id = db::catalogue_parent(db, &stated.parent, viewer).await?.ok_or_else(missing)?;
+            catalog::find_model_by_id(db, id).await?.ok_or_else(missing)?
+        }
     };
-    if let Some(cycle) = db::find_cycle(db, child.id, parent.id).await? {
+    if let Some(cycle) = db::find_cycle(db, child.id, parent.id, viewer).await? {
         return Err(Error::Cycle(cycle));
     }
     let pinned = match &stated.revision {

@@ -44,7 +44,8 @@ pub struct Event {
     pub detail: serde_json::Value,
 }
 
-/// Returns what happened to one model or to all that the viewer may read, the latest first.
+/// Returns what happened to one model or to all that the viewer may read, the latest first; parents that the viewer
+/// may not read are left out.
 pub async fn list_events(
     db: &mut PgConnection,
     model_id: Option<i64>,
@@ -54,7 +55,12 @@ pub async fn list_events(
     let events = sqlx::query_as!(
         Event,
         r#"
-        select e.at, e.actor, e.kind, e.subject, e.detail
+        select e.at, e.actor, e.kind, e.subject, case
+                when $2 or exists (
+                    select from models p where p.key = lower(e.detail ->> 'parent')
+                        and (p.visibility = 'public' or p.namespace_key = any($3))) then e.detail
+                else e.detail - 'parent'
+            end as "detail!"
         from events e left join models m on m.id = e.model_id
         where ($1::bigint is null or e.model_id = $1)
             and ($2 or m.visibility = 'public' or m.namespace_key = any($3))
@@ -89,10 +95,19 @@ pub async fn count_all(db: &mut PgConnection, viewer: &Viewer) -> Result<Totals,
     let totals = sqlx::query_as!(
         Totals,
         r#"
+        with hidden as (
+            select id from models where visibility = 'private' and not $1 and not namespace_key = any($2)
+        )
         select count(*) filter (where m.kind = 'hosted') as "hosted!",
             count(*) filter (where m.kind = 'catalogued') as "catalogued!",
-            (select count(*) from claims where withdrawn_at is null) as "claims!",
-            (select coalesce(sum(size), 0)::bigint from blobs) as "blob_bytes!"
+            (select count(*) from claims where withdrawn_at is null) - (select count(*) from (
+                select c.id from hidden h join claims c on c.child_id = h.id and c.withdrawn_at is null
+                union
+                select c.id from hidden h join claims c on c.parent_id = h.id and c.withdrawn_at is null
+            ) as unseen) as "claims!",
+            (select coalesce(sum(b.size), 0)::bigint from blobs b where $1 or exists (
+                select from files f join revisions r on r.id = f.revision_id join models m on m.id = r.model_id
+                where f.digest = b.digest and (m.visibility = 'public' or m.namespace_key = any($2)))) as "blob_bytes!"
         from models m where m.visibility = 'public' or $1 or m.namespace_key = any($2)
         "#,
         viewer.everything,

@@ -37,7 +37,7 @@ const BATCH: i64 = 2000;
 pub async fn get_license(app: Data<App>, caller: Caller, path: Path<ModelPath>) -> ApiResult<Json<Value>> {
     let mut db = app.db.acquire().await?;
     let model = readable(&mut db, &caller, &path).await?;
-    let position = db::find_position(&mut db, model.id).await?;
+    let position = db::find_position(&mut db, &caller.viewer(), model.id).await?;
     let findings = db::list_model_findings(&mut db, &caller.viewer(), model.id).await?;
     let rfc3339 = |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).ok();
     Ok(Json(json!({

@@ -20,6 +20,7 @@ use crate::{
         extract::ModelPath,
         origin::base_url,
     },
+    jobs::publish::enqueue_after_lineage,
     name::ModelName,
 };
 
@@ -122,6 +123,7 @@ pub async fn relocate(app: Data<App>, request: HttpRequest, caller: Caller, body
     }
     let detail = json!({ "from": wanted.from, "to": wanted.to });
     catalog::record_event(&mut tx, caller.name(), "moved", Some(&model), &detail).await?;
+    enqueue_after_lineage(&mut tx, model.id).await?;
     tx.commit().await?;
     Ok(HttpResponse::Ok().body("OK"))
 }

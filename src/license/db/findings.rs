@@ -20,12 +20,23 @@ pub struct Position {
     pub computed_at: time::OffsetDateTime,
 }
 
-/// Returns the stored position of a model.
-pub async fn find_position(db: &mut PgConnection, model_id: i64) -> Result<Option<Position>, Error> {
+/// Returns the stored position of a model, without obligations that come through a model that the viewer may not read.
+pub async fn find_position(db: &mut PgConnection, viewer: &Viewer, model_id: i64) -> Result<Option<Position>, Error> {
     let position = sqlx::query_as!(
         Position,
-        "select declared, expression, position, obligations, computed_at from positions where model_id = $1",
+        r#"
+        select declared, expression, position, computed_at, (
+            select coalesce(jsonb_agg(o.obligation order by o.number), '[]')
+            from jsonb_array_elements(obligations) with ordinality as o (obligation, number)
+            where $2 or not exists (
+                select from jsonb_array_elements_text(o.obligation -> 'via') as via join models m on m.key = lower(via)
+                where m.visibility = 'private' and not m.namespace_key = any($3))
+            ) as "obligations!"
+        from positions where model_id = $1
+        "#,
         model_id,
+        viewer.everything,
+        &viewer.namespaces,
     )
     .fetch_optional(db)
     .await?;
@@ -175,6 +186,8 @@ pub async fn count_rules(
         select f.rule, f.severity, count(distinct f.model_id) as "models!"
         from findings f join models m on m.id = f.model_id
         where ($1::text is null or m.namespace_key = $1) and (m.visibility = 'public' or $2 or m.namespace_key = any($3))
+            and not f.path_ids && array(
+                select id from models where visibility = 'private' and not $2 and not namespace_key = any($3))
         group by f.rule, f.severity
         order by 3 desc, 1
         "#,
@@ -213,7 +226,11 @@ pub async fn list_offenders(
         Offender,
         r#"
         select m.namespace || '/' || m.name as "model!", m.position, m.descendants, m.downloads,
-            (select f.message from findings f where f.model_id = m.id and f.severity = m.position limit 1) as message
+            (select f.message from findings f
+                where f.model_id = m.id and f.severity = m.position and ($2 or not exists (
+                    select from models p
+                    where p.id = any(f.path_ids) and p.visibility = 'private' and not p.namespace_key = any($3)))
+                order by f.id limit 1) as message
         from models m
         where m.position = 'violation' and ($1::text is null or m.namespace_key = $1)
             and (m.visibility = 'public' or $2 or m.namespace_key = any($3))

@@ -73,15 +73,27 @@ pub(crate) async fn withdraw_declared(db: &mut PgConnection, child_id: i64, pare
     Ok(withdrawn.rows_affected() > 0)
 }
 
-/// Returns the id of a catalogued model of this name, made when there is none; `None` when the name is another's.
-pub(crate) async fn catalogue_parent(db: &mut PgConnection, name: &ModelName) -> Result<Option<i64>, Error> {
+/// Returns the id of a catalogued model of this name, made when there is none.
+///
+/// `None` when the name is of a private model, or could be: where somebody keeps models that the viewer may not read,
+/// a name that is free is answered like one that is taken.
+pub(crate) async fn catalogue_parent(
+    db: &mut PgConnection,
+    name: &ModelName,
+    viewer: &Viewer,
+) -> Result<Option<i64>, Error> {
     sqlx::query!(
         r#"
-        insert into models (namespace, name, kind, smoke_verdict) values ($1, $2, 'catalogued', 'none')
+        insert into models (namespace, name, kind, smoke_verdict)
+        select $1, $2, 'catalogued', 'none' where $3 or not exists (
+            select from models
+            where namespace_key = lower($1) and visibility = 'private' and not namespace_key = any($4))
         on conflict (key) do nothing
         "#,
         name.namespace(),
         name.name(),
+        viewer.everything,
+        &viewer.namespaces,
     )
     .execute(&mut *db)
     .await?;
@@ -120,7 +132,12 @@ pub async fn update_lineage_status(db: &mut PgConnection, model_id: i64) -> Resu
 }
 
 /// Returns the names on the way from `parent` up to `child`, when there is one: the cycle that a claim would close.
-pub async fn find_cycle(db: &mut PgConnection, child_id: i64, parent_id: i64) -> Result<Option<Vec<String>>, Error> {
+pub async fn find_cycle(
+    db: &mut PgConnection,
+    child_id: i64,
+    parent_id: i64,
+    viewer: &Viewer,
+) -> Result<Option<Vec<String>>, Error> {
     let is_ancestor = sqlx::query_scalar!(
         r#"
         with recursive up as (
@@ -156,18 +173,24 @@ pub async fn find_cycle(db: &mut PgConnection, child_id: i64, parent_id: i64) ->
     .await?;
     let mut path = path.unwrap_or_else(|| vec![parent_id, child_id]);
     path.insert(0, child_id);
-    Ok(Some(names(db, &path).await?))
+    Ok(Some(names(db, &path, viewer).await?))
 }
 
-pub(crate) async fn names(db: &mut PgConnection, ids: &[i64]) -> Result<Vec<String>, Error> {
+/// Names of models, as far as the viewer may read them.
+pub(crate) async fn names(db: &mut PgConnection, ids: &[i64], viewer: &Viewer) -> Result<Vec<String>, Error> {
     let names = sqlx::query_scalar!(
         r#"
-        select case when m.visibility = 'public' then m.namespace || '/' || m.name else 'a private model' end as "name!"
+        select case
+            when m.visibility = 'public' or $2 or m.namespace_key = any($3) then m.namespace || '/' || m.name
+            else 'a private model'
+        end as "name!"
         from unnest($1::bigint[]) with ordinality as listed (id, place)
         join models m on m.id = listed.id
         order by listed.place
         "#,
         ids,
+        viewer.everything,
+        &viewer.namespaces,
     )
     .fetch_all(db)
     .await?;

@@ -178,7 +178,7 @@ pub async fn paths(
     let rows = paths.fetch_all(&mut *db).await?;
     let mut named = Vec::new();
     for path in rows {
-        named.push(super::names(db, &path).await?);
+        named.push(super::names(db, &path, viewer).await?);
     }
     Ok(named)
 }

@@ -50,7 +50,7 @@ pub async fn get_license(app: Data<App>, request: HttpRequest, caller: Caller, p
     let mut db = app.db.acquire().await?;
     let Loaded { model, head, mut frame, .. } = load(&mut db, &app, &caller, &request, &path, "License").await?;
     frame.twin = format!("/api/v1/models/{}/license", model.name);
-    let position = license::db::find_position(&mut db, model.id).await?;
+    let position = license::db::find_position(&mut db, &caller.viewer(), model.id).await?;
     let findings = license::db::list_model_findings(&mut db, &caller.viewer(), model.id).await?;
     let duties = position.as_ref().map(|position| position.obligations.clone()).unwrap_or_default();
     let duties: Vec<license::Obligation> = serde_json::from_value(duties).unwrap_or_default();
