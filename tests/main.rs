@@ -1,5 +1,4 @@
 //! The single integration-test binary.
-#![expect(clippy::unwrap_used, reason = "what a test did not expect ends it")]
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![expect(
@@ -10,6 +9,7 @@
 )]
 
 mod architecture;
+mod privacy;
 mod push_pull;
 mod smoke;
 mod support;
