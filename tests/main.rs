@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod clients;
 mod privacy;
 mod push_pull;
 mod smoke;
