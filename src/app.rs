@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use sqlx::PgPool;
 
-use crate::{config::ServeOptions, storage::BlobStore, telemetry::Metrics};
+use crate::{config::ServeOptions, storage::BlobStore, tally::Tally, telemetry::Metrics};
 
 /// Everything a request or a job may need; cheap to clone.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub struct App {
     pub secret: ServerSecret,
     /// What we count.
     pub metrics: Metrics,
+    /// What lists and totals counted since the data changed last.
+    pub tally: Tally,
     /// How we serve; defaults where nothing is served.
     pub options: Arc<ServeOptions>,
     /// Command that runs the confined child of smoke tests: this very binary.

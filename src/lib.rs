@@ -26,5 +26,6 @@ pub mod lineage;
 pub mod name;
 pub mod smoke;
 pub mod storage;
+pub mod tally;
 pub mod telemetry;
 pub mod xet;

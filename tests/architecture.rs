@@ -18,23 +18,27 @@ const MAY_USE: &[(&str, &str)] = &[
     ("db", "config digest name"),
     ("storage", "codec db digest formats name"),
     ("auth", "db digest name"),
-    ("catalog", "auth db digest formats name storage"),
+    ("tally", "auth db"),
+    ("catalog", "auth db digest formats name storage tally"),
     ("xet", "catalog db digest name storage"),
     ("lineage", "auth catalog codec db digest formats name storage"),
-    ("license", "auth catalog db digest formats lineage name storage"),
+    ("license", "auth catalog db digest formats lineage name storage tally"),
     ("smoke", "catalog db digest formats name storage"),
     ("import", "auth catalog db digest formats license lineage name"),
     ("demo", "digest formats name smoke"),
-    ("app", "config db storage telemetry xet"),
-    ("jobs", "app auth catalog codec config db digest formats import license lineage name smoke storage telemetry xet"),
+    ("app", "config db storage tally telemetry xet"),
+    (
+        "jobs",
+        "app auth catalog codec config db digest formats import license lineage name smoke storage tally telemetry xet",
+    ),
     (
         "http",
-        "app auth catalog codec config db digest formats import jobs license lineage name smoke storage telemetry xet",
+        "app auth catalog codec config db digest formats import jobs license lineage name smoke storage tally telemetry xet",
     ),
     (
         "cli",
         "app auth catalog codec config db demo digest formats http import jobs license lineage name smoke storage \
-         telemetry xet",
+         tally telemetry xet",
     ),
 ];
 

@@ -25,6 +25,9 @@ pub use publish::{Change, Commit, Published, create_model, publish, squash};
 /// What can go wrong with models and revisions.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A cursor that no page of this list gave out.
+    #[error("this cursor belongs to no page of this list: begin again without it")]
+    BadCursor,
     /// No such model, or the caller may not know of it.
     #[error("model `{0}` does not exist")]
     ModelNotFound(ModelName),

@@ -1,13 +1,13 @@
 //! Finds models: the one dynamic query, its facets, and its paging.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 use time::OffsetDateTime;
 
 use super::Error;
-use crate::auth::Viewer;
+use crate::{auth::Viewer, tally::Tally};
 
 /// Most rows of a page.
 pub const MAX_LIMIT: i64 = 1000;
@@ -115,18 +115,37 @@ impl Query {
 
     fn order(&self) -> Order {
         match self.sort.as_deref() {
-            Some("downloads") => Order { column: "m.downloads", is_descending: true, is_text: false },
-            Some("recent") => Order { column: "extract(epoch from m.updated_at)", is_descending: true, is_text: false },
-            Some("name") => Order { column: "m.key", is_descending: false, is_text: true },
-            _ => Order { column: "m.descendants", is_descending: true, is_text: false },
+            Some("downloads") => Order { column: "m.downloads", is_descending: true, kind: Place::Number },
+            Some("recent") => Order { column: "m.updated_at", is_descending: true, kind: Place::Instant },
+            Some("name") => Order { column: "m.key", is_descending: false, kind: Place::Text },
+            _ => Order { column: "m.descendants", is_descending: true, kind: Place::Number },
         }
     }
 }
 
+/// By what a list is sorted.
 struct Order {
     column: &'static str,
     is_descending: bool,
-    is_text: bool,
+    kind: Place,
+}
+
+/// What the sorting column holds; cursors carry its value as text, instants as microseconds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Text,
+    Number,
+    Instant,
+}
+
+impl Order {
+    /// SQL of the value that a cursor carries.
+    fn place(&self) -> String {
+        match self.kind {
+            Place::Text | Place::Number => format!("{}::text", self.column),
+            Place::Instant => format!("(extract(epoch from {}) * 1000000)::bigint::text", self.column),
+        }
+    }
 }
 
 /// A row of a list.
@@ -200,21 +219,21 @@ pub type Facets = BTreeMap<&'static str, Vec<(String, i64)>>;
 pub async fn search(db: &mut PgConnection, query: &Query, viewer: &Viewer) -> Result<Page, Error> {
     let order = query.order();
     let limit = query.limit.unwrap_or(25).clamp(1, MAX_LIMIT);
-    let mut sql = QueryBuilder::new("with page as (select m.id, (");
-    sql.push(order.column).push(")::text as place from models m where ");
+    let mut sql = QueryBuilder::new("with page as (select m.id, ");
+    sql.push(order.place()).push(" as place from models m where ");
     filter(&mut sql, query, viewer, None);
     let direction = if order.is_descending { "desc" } else { "asc" };
-    if let Some((place, id)) = query.cursor.as_deref().and_then(read_cursor) {
+    if let Some(cursor) = &query.cursor {
+        let (place, id) = read_cursor(cursor, order.kind).ok_or(Error::BadCursor)?;
         let comparison = if order.is_descending { "<" } else { ">" };
         sql.push(" and (").push(order.column).push(", m.id) ").push(comparison).push(" (");
-        if order.is_text {
-            sql.push_bind(place);
-        } else {
-            sql.push_bind(place.parse::<f64>().unwrap_or(0.0));
-            if order.column != "extract(epoch from m.updated_at)" {
-                sql.push("::bigint");
+        match order.kind {
+            Place::Text => sql.push_bind(place),
+            Place::Number => sql.push_bind(place).push("::text::bigint"),
+            Place::Instant => {
+                sql.push("timestamptz 'epoch' + interval '1 microsecond' * ").push_bind(place).push("::text::bigint")
             }
-        }
+        };
         sql.push(", ").push_bind(id).push(")");
     }
     sql.push(" order by ").push(order.column).push(" ").push(direction).push(", m.id ").push(direction);
@@ -279,10 +298,11 @@ fn write_cursor(place: &str, id: i64) -> String {
     hex::encode(format!("{id}:{place}"))
 }
 
-fn read_cursor(cursor: &str) -> Option<(String, i64)> {
+fn read_cursor(cursor: &str, kind: Place) -> Option<(String, i64)> {
     let text = String::from_utf8(hex::decode(cursor).ok()?).ok()?;
     let (id, place) = text.split_once(':')?;
-    Some((place.to_owned(), id.parse().ok()?))
+    let is_sound = kind == Place::Text && !place.contains('\0') || place.parse::<i64>().is_ok();
+    is_sound.then_some((place.to_owned(), id.parse().ok()?))
 }
 
 /// Columns that facets count.
@@ -332,6 +352,17 @@ pub async fn facets(db: &mut PgConnection, query: &Query, viewer: &Viewer) -> Re
         }
     }
     Ok((facets, total))
+}
+
+/// The same counts, kept until the data changes.
+pub async fn kept_facets(
+    tally: &Tally,
+    db: &mut PgConnection,
+    query: &Query,
+    viewer: &Viewer,
+) -> Result<Arc<(Facets, i64)>, Error> {
+    let what = format!("facets {:?}", Query { sort: None, limit: None, cursor: None, ..query.clone() });
+    tally.get(db, viewer, &what, async |db| facets(db, query, viewer).await).await
 }
 
 fn is_unset(query: &Query, facet: &str) -> bool {

@@ -24,6 +24,7 @@ use crate::{
     config::{DataOptions, ServeOptions},
     db, http, jobs,
     storage::BlobStore,
+    tally::Tally,
     telemetry::{self, Metrics},
 };
 
@@ -94,6 +95,7 @@ pub(super) async fn build(
         store,
         secret,
         metrics: Metrics::default(),
+        tally: Tally::default(),
         options: Arc::new(serve),
         smoke_program: Arc::new(smoke_program),
     })

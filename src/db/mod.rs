@@ -12,6 +12,7 @@ use sqlx::{
 
 use crate::config::DataOptions;
 pub use embedded::Cluster;
+pub use queries::data_version;
 
 /// What can go wrong before the first query.
 #[derive(Debug, thiserror::Error)]

@@ -14,3 +14,8 @@ pub(super) async fn ensure_secret(db: &mut PgConnection, name: &str, fresh: &[u8
         .await?;
     sqlx::query_scalar!("select value from secrets where name = $1", name).fetch_one(db).await
 }
+
+/// Returns a number that moves with every change that lists and totals count.
+pub async fn data_version(db: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!("select last_value from data_version").fetch_one(db).await
+}

@@ -228,6 +228,7 @@ impl From<catalog::Error> for ApiError {
             E::RefExists(_) => (StatusCode::CONFLICT, "ref-exists"),
             E::StaleParent => (StatusCode::PRECONDITION_FAILED, "stale-parent"),
             E::NotHosted(_) => (StatusCode::CONFLICT, "not-hosted"),
+            E::BadCursor => (StatusCode::BAD_REQUEST, "bad-cursor"),
             E::MainIsKept => (StatusCode::BAD_REQUEST, "main-is-kept"),
             E::ContentNotUploaded { .. } => (StatusCode::BAD_REQUEST, "content-not-uploaded"),
             E::PathConflict(_) => (StatusCode::BAD_REQUEST, "path-conflict"),

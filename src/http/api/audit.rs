@@ -101,11 +101,12 @@ pub async fn get_audit(app: Data<App>, caller: Caller, query: Query<AuditQuery>)
         "json" => {
             let mut summary = json!({ "disclaimer": DISCLAIMER, "catalogue": CATALOGUE.version });
             if model_id.is_none() {
-                let positions = db::count_positions(&mut connection, &viewer, namespace.as_deref()).await?;
+                let positions = db::kept_positions(&app.tally, &mut connection, &viewer, namespace.as_deref()).await?;
                 let positions: serde_json::Map<String, Value> =
-                    positions.into_iter().map(|(position, count)| (position, json!(count))).collect();
+                    positions.iter().map(|(position, count)| (position.clone(), json!(count))).collect();
                 summary["positions"] = Value::Object(positions);
-                summary["rules"] = json!(db::count_rules(&mut connection, &viewer, namespace.as_deref()).await?);
+                summary["rules"] =
+                    json!(*db::kept_rules(&app.tally, &mut connection, &viewer, namespace.as_deref()).await?);
             }
             let mut head = summary.to_string();
             head.pop();

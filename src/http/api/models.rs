@@ -48,12 +48,16 @@ pub async fn list_models(app: Data<App>, caller: Caller, query: Query<search::Qu
     let viewer = caller.viewer();
     let mut db = app.db.acquire().await?;
     let page = search::search(&mut db, &query, &viewer).await?;
-    let first = if query.cursor.is_none() { Some(search::facets(&mut db, &query, &viewer).await?) } else { None };
-    let (facets, total) = first.map_or((None, None), |(facets, total)| (Some(facets), Some(total)));
-    let values = |list: Vec<(String, i64)>| -> Vec<Value> {
-        list.into_iter().map(|(value, count)| json!({ "value": value, "count": count })).collect()
+    let mut first = None;
+    if query.cursor.is_none() {
+        first = Some(search::kept_facets(&app.tally, &mut db, &query, &viewer).await?);
+    }
+    let total = first.as_ref().map(|counts| counts.1);
+    let values = |list: &Vec<(String, i64)>| -> Vec<Value> {
+        list.iter().map(|(value, count)| json!({ "value": value, "count": count })).collect()
     };
-    let facets = facets.map(|f| json!(f.into_iter().map(|(k, v)| (k, values(v))).collect::<BTreeMap<_, _>>()));
+    let facets = first
+        .map(|counts| json!(counts.0.iter().map(|(facet, list)| (facet, values(list))).collect::<BTreeMap<_, _>>()));
     Ok(Json(ModelPage { items: page.items, next: page.next, facets, total }))
 }
 

@@ -128,6 +128,8 @@ pub async fn list_events(app: Data<App>, caller: Caller, query: Query<EventsQuer
 #[utoipa::path(get, path = "/api/v1/stats", tag = "administration", responses((status = 200, body = Object)))]
 pub async fn get_stats(app: Data<App>, caller: Caller) -> ApiResult<Json<Value>> {
     let mut db = app.db.acquire().await?;
-    let stats = catalog::count_all(&mut db, &caller.viewer()).await?;
+    let viewer = caller.viewer();
+    let count = async |db: &mut _| catalog::count_all(db, &viewer).await;
+    let stats = app.tally.get(&mut db, &viewer, "totals", count).await?;
     Ok(Json(json!(stats)))
 }

@@ -16,6 +16,7 @@ use crate::{
     catalog::search::{self, Facets, Summary},
     http::error::ApiError,
     name,
+    tally::Tally,
 };
 
 /// A row of a list.
@@ -134,7 +135,7 @@ pub async fn get_models(app: Data<App>, caller: Caller, query: Query<search::Que
         (None, Some(namespace)) => format!("Models of {namespace}"),
         (None, None) => "Models".to_owned(),
     };
-    show(&mut *app.db.acquire().await?, &caller, &query, heading).await
+    show(&app.tally, &mut *app.db.acquire().await?, &caller, &query, heading).await
 }
 
 /// `GET /{ns}`
@@ -150,14 +151,20 @@ pub async fn get_namespace(app: Data<App>, caller: Caller, namespace: Path<Strin
     if !is_known && !has_models {
         return Err(ApiError::not_found(format!("there is no namespace `{namespace}`")).into());
     }
-    show(&mut db, &caller, &query, namespace.into_inner()).await
+    show(&app.tally, &mut db, &caller, &query, namespace.into_inner()).await
 }
 
-async fn show(db: &mut PgConnection, caller: &Caller, query: &search::Query, heading: String) -> PageResult {
+async fn show(
+    tally: &Tally,
+    db: &mut PgConnection,
+    caller: &Caller,
+    query: &search::Query,
+    heading: String,
+) -> PageResult {
     let viewer = caller.viewer();
     let found = search::search(db, query, &viewer).await?;
     let is_first = query.cursor.is_none();
-    let (facets, total) = search::facets(db, query, &viewer).await?;
+    let counts = search::kept_facets(tally, db, query, &viewer).await?;
     let pairs = filters(query);
     let next = found.next.map(|cursor| {
         let mut pairs = pairs.clone();
@@ -169,9 +176,9 @@ async fn show(db: &mut PgConnection, caller: &Caller, query: &search::Query, hea
     page(&BrowsePage {
         frame,
         heading,
-        total: Some(format::count(total)),
+        total: Some(format::count(counts.1)),
         rows: found.items.iter().map(Row::new).collect(),
-        facets: facet_lists(query, &facets),
+        facets: facet_lists(query, &counts.0),
         chips: chips(query),
         sorts: sorts(query),
         next,

@@ -79,9 +79,9 @@ pub async fn get_compliance(app: Data<App>, caller: Caller, query: Query<Complia
     let key = query.namespace.trim().to_lowercase();
     let namespace = (!key.is_empty()).then_some(key.as_str());
     let mut connection = app.db.acquire().await?;
-    let positions = db::count_positions(&mut connection, &viewer, namespace).await?;
-    let rules = db::count_rules(&mut connection, &viewer, namespace).await?;
-    let offenders = db::list_offenders(&mut connection, &viewer, namespace, 12).await?;
+    let positions = db::kept_positions(&app.tally, &mut connection, &viewer, namespace).await?;
+    let rules = db::kept_rules(&app.tally, &mut connection, &viewer, namespace).await?;
+    let offenders = db::kept_offenders(&app.tally, &mut connection, &viewer, namespace, 12).await?;
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let filter = db::Filter {
         namespace: some(&key),
@@ -113,21 +113,21 @@ pub async fn get_compliance(app: Data<App>, caller: Caller, query: Query<Complia
         total: format::count(total),
         shares: shares(&positions, total, &key),
         rules: rules
-            .into_iter()
+            .iter()
             .map(|rule| Rule {
                 url: link(&rule.severity, &rule.rule, ""),
                 mark: Mark::position(&rule.severity),
                 models: format::count(rule.models),
-                rule: rule.rule,
+                rule: rule.rule.clone(),
             })
             .collect(),
         offenders: offenders
-            .into_iter()
+            .iter()
             .map(|model| Offender {
                 mark: Mark::position(&model.position),
                 descendants: format::count(i64::from(model.descendants)),
                 downloads: format::count(model.downloads),
-                id: model.model,
+                id: model.model.clone(),
             })
             .collect(),
         filter: [query.severity.as_str(), query.rule.as_str()].join(" ").trim().to_owned(),

@@ -34,8 +34,9 @@ struct HomePage {
 pub async fn get_home(app: Data<App>, caller: Caller) -> PageResult {
     let viewer = caller.viewer();
     let mut db = app.db.acquire().await?;
-    let totals = catalog::count_all(&mut db, &viewer).await?;
-    let rules = license::db::count_rules(&mut db, &viewer, None).await?;
+    let count = async |db: &mut _| catalog::count_all(db, &viewer).await;
+    let totals = app.tally.get(&mut db, &viewer, "totals", count).await?;
+    let rules = license::db::kept_rules(&app.tally, &mut db, &viewer, None).await?;
     let newest = search::Query {
         kind: Some("hosted".to_owned()),
         sort: Some("recent".to_owned()),

@@ -2,6 +2,8 @@
 
 mod findings;
 mod judge;
+mod kept;
 
 pub use findings::*;
 pub use judge::*;
+pub use kept::*;
