@@ -30,6 +30,7 @@ impl FromRequest for Caller {
         let app = request.app_data::<Data<App>>().cloned();
         let token = bearer(request);
         let cookie = request.cookie(SESSION_COOKIE).map(|cookie| cookie.value().to_owned());
+        let proof = proof_of_origin(request);
         Box::pin(async move {
             let app = app.ok_or_else(|| ApiError::internal(&"the app is not registered"))?;
             match (token, cookie) {
@@ -37,12 +38,37 @@ impl FromRequest for Caller {
                 (None, Some(cookie)) => {
                     let mut db = app.db.acquire().await?;
                     let caller = auth::db::find_caller_by_session(&mut db, &cookie).await?;
+                    let caller = caller.filter(|caller| match proof {
+                        Proof::Page => true,
+                        Proof::Header(token) => caller.check_form(&token).is_ok(),
+                    });
                     Ok(caller.unwrap_or_else(Caller::anonymous))
                 }
                 (None, None) => Ok(Caller::anonymous()),
             }
         })
     }
+}
+
+/// How a request with a session shows that one of our pages sent it, and not another site.
+enum Proof {
+    /// It changes nothing, or is a form, whose handler checks the form's token.
+    Page,
+    /// It calls an interface for programs: the form's token comes in this header, or empty.
+    Header(String),
+}
+
+fn proof_of_origin(request: &HttpRequest) -> Proof {
+    let is_form = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let is_for_programs = ["/api/", "/xet/", "/lfs/"].iter().any(|place| request.path().starts_with(place));
+    if request.method().is_safe() || (is_form && !is_for_programs) {
+        return Proof::Page;
+    }
+    let token = request.headers().get("X-Form-Token").and_then(|value| value.to_str().ok());
+    Proof::Header(token.unwrap_or_default().to_owned())
 }
 
 async fn by_token(app: &App, token: &str) -> Result<Caller, ApiError> {

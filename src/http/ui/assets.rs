@@ -10,6 +10,7 @@ use crate::{digest::Digest, http::error::ApiError};
 const FILES: &[(&str, &str, &str)] = &[
     ("style.css", "text/css; charset=utf-8", include_str!("../../../static/style.css")),
     ("app.js", "text/javascript; charset=utf-8", include_str!("../../../static/app.js")),
+    ("upload.js", "text/javascript; charset=utf-8", include_str!("../../../static/upload.js")),
     ("logo.svg", "image/svg+xml", include_str!("../../../static/logo.svg")),
 ];
 
@@ -35,7 +36,7 @@ pub async fn get_asset(file: Path<String>) -> PageResult {
 
 /// `GET /favicon.ico`: browsers ask for it whatever the page says.
 pub async fn favicon() -> HttpResponse {
-    HttpResponse::Ok().content_type("image/svg+xml").body(FILES[2].2)
+    HttpResponse::Ok().content_type("image/svg+xml").body(include_str!("../../../static/logo.svg"))
 }
 
 /// `GET /robots.txt`
