@@ -10,6 +10,7 @@
 
 mod architecture;
 mod clients;
+mod pages;
 mod privacy;
 mod push_pull;
 mod smoke;

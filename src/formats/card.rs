@@ -77,6 +77,11 @@ pub fn parse(source: &str) -> Result<Card, Error> {
     Ok(card)
 }
 
+/// Returns the text of a card whose front matter cannot be read: what follows it, or all of it.
+pub fn text_below(source: &str) -> &str {
+    split(source).map_or(source, |(_, text)| text)
+}
+
 /// Splits front matter from text.
 fn split(source: &str) -> Result<(&str, &str), Error> {
     let mut lines = source.split_inclusive('\n');

@@ -111,9 +111,9 @@ pub(super) fn draw(herd: &Herd, color: Color) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a handful of rows")]
     let height = rows as f64 * ROW;
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH:.0} {height:.0}\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" role=\"img\" aria-label=\"{} and its {} descendants; width is the number of descendants\">",
+        "<svg viewBox=\"0 0 {WIDTH:.0} {height:.0}\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" role=\"group\" aria-label=\"{} and its {}; width is the number of descendants\">",
         escape(&herd.members[0].id),
-        format::count(count(herd.members.len() - 1)),
+        format::plural(count(herd.members.len() - 1), "descendant"),
     );
     for shape in &shapes {
         draw_shape(&mut svg, herd, shape, color);

@@ -242,7 +242,7 @@ pub async fn get_card(app: Data<App>, request: HttpRequest, caller: Caller, path
                 Ok(card) => card.text,
                 Err(error) => {
                     problem = Some(format!("the card's front matter cannot be read: {error}"));
-                    source
+                    card::text_below(&source).to_owned()
                 }
             };
             card = Some(render(&text, &format!("{}/{}/resolve/main/", base_url(&app, &request), model.name)));
@@ -276,7 +276,9 @@ pub(super) fn render(text: &str, base: &str) -> String {
     if let Ok(base) = url::Url::parse(base) {
         cleaner.url_relative(ammonia::UrlRelative::RewriteWithBase(base));
     }
-    cleaner.clean(&html).to_string()
+    // What scrolls within the page can be scrolled with the keyboard.
+    let clean = cleaner.clean(&html).to_string();
+    clean.replace("<pre>", "<pre tabindex=\"0\">").replace("<table>", "<table tabindex=\"0\">")
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(super) fn draw(graph: &Graph) -> String {
     }
     let width = 10 + int(columns.len()) * (WIDTH + GAP) - GAP;
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" aria-label=\"Ancestors of {}\">",
+        "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"group\" aria-label=\"Ancestors of {}\">",
         escape(&graph.root)
     );
     // Several sources may state the same link; it is drawn once, as declared where somebody declared it.
@@ -73,8 +73,8 @@ fn draw_edge(svg: &mut String, edge: &Claim, places: &HashMap<&str, (i32, i32)>)
     );
     let _ = write!(
         svg,
-        "<text class=\"sub\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-        i32::midpoint(y1, y2) - 4,
+        "<text class=\"sub edge\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+        i32::midpoint(y1, y2) + 4,
         escape(format::relation(&edge.relation))
     );
 }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Lines of the outline, and of one parent's children within it.
-const MAX_LINES: usize = 300;
+const MAX_LINES: usize = 160;
 /// Herds up to this size begin unfolded.
 const OPEN: usize = 40;
 const MAX_SIBLINGS: usize = 25;
@@ -155,24 +155,21 @@ fn key(color: Color) -> Vec<Key> {
 /// Writes the outline: the largest branches first, long lists cut with a link to the rest.
 fn outline(herd: &Herd) -> String {
     let mut html = String::from("<ul class=\"outline\">");
-    let mut left = MAX_LINES;
     if !herd.members.is_empty() {
-        list(herd, 0, 0, &mut left, &mut html);
+        list(herd, 0, 0, MAX_LINES, &mut html);
     }
     html.push_str("</ul>");
     html
 }
 
-fn list(herd: &Herd, place: usize, depth: usize, left: &mut usize, html: &mut String) {
+/// Writes the children of a member in so many lines at most, and returns how many it took. Every child that is shown
+/// has its line before any grandchild has one.
+fn list(herd: &Herd, place: usize, depth: usize, lines: usize, html: &mut String) -> usize {
     let children = &herd.members[place].children;
-    let mut shown = 0;
-    for child in children.iter().take(MAX_SIBLINGS) {
-        if *left == 0 {
-            break;
-        }
-        *left -= 1;
-        shown += 1;
-        line(herd, *child, depth, left, html);
+    let shown = children.len().min(MAX_SIBLINGS).min(lines);
+    let mut left = lines - shown;
+    for (at, child) in children.iter().take(shown).enumerate() {
+        left -= line(herd, *child, depth, left / (shown - at), html);
     }
     let more = children.len() - shown;
     if more > 0 {
@@ -185,9 +182,11 @@ fn list(herd: &Herd, place: usize, depth: usize, left: &mut usize, html: &mut St
             format::count(i64::try_from(more).unwrap_or(0))
         );
     }
+    lines - left
 }
 
-fn line(herd: &Herd, place: usize, depth: usize, left: &mut usize, html: &mut String) {
+/// Writes a member, and what is below it in so many lines at most; returns how many those were.
+fn line(herd: &Herd, place: usize, depth: usize, lines: usize, html: &mut String) -> usize {
     let member = &herd.members[place];
     let mark = Mark::position(&member.position);
     let text = format!(
@@ -201,13 +200,14 @@ fn line(herd: &Herd, place: usize, depth: usize, left: &mut usize, html: &mut St
     );
     if member.children.is_empty() {
         let _ = write!(html, "<li>{text}</li>");
-        return;
+        return 0;
     }
     let open = if depth < 1 && herd.members.len() <= OPEN { " open" } else { "" };
     let below = format::count(i64::try_from(member.weight - 1).unwrap_or(0));
-    let _ = write!(html, "<li><details{open}><summary>{text} <span class=\"rel\">{below} below</span></summary><ul>");
-    list(herd, place, depth + 1, left, html);
+    let _ = write!(html, "<li>{text} <details{open}><summary>{below} below</summary><ul>");
+    let taken = list(herd, place, depth + 1, lines, html);
     html.push_str("</ul></details></li>");
+    taken
 }
 
 #[cfg(test)]
