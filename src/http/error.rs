@@ -162,12 +162,13 @@ impl From<name::Error> for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolTimedOut => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the server is busy, try again in a moment")
-            }
-            other => Self::internal(&other),
+        const DEADLOCK: &str = "40P01";
+        let is_deadlock = error.as_database_error().and_then(|error| error.code()).is_some_and(|c| c == DEADLOCK);
+        if is_deadlock || matches!(error, sqlx::Error::PoolTimedOut) {
+            let message = "the server is busy, try again in a moment";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
         }
+        Self::internal(&error)
     }
 }
 

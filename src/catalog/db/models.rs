@@ -160,8 +160,10 @@ pub(crate) async fn insert_hosted(
 }
 
 /// Locks a model's row until the transaction ends, so that commits to it queue up.
+///
+/// The weaker lock: rows that name the model hold a share of its key, and two who hold it would wait for each other.
 pub(crate) async fn lock_model(db: &mut PgConnection, model_id: i64) -> Result<(), Error> {
-    sqlx::query!("select id from models where id = $1 for update", model_id).fetch_optional(db).await?;
+    sqlx::query!("select id from models where id = $1 for no key update", model_id).fetch_optional(db).await?;
     Ok(())
 }
 
