@@ -14,4 +14,5 @@ mod pages;
 mod privacy;
 mod push_pull;
 mod smoke;
+mod storage;
 mod support;

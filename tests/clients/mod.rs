@@ -1,54 +1,8 @@
 //! The clients that people have, unmodified: they are told where the server is and who they are, and nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use tempfile::TempDir;
-use tokio::process::Command;
-
-use crate::support::{Caller, Output, TestApp, files, program};
-
-/// An interpreter with a client, in a home of its own.
-struct Client {
-    interpreter: PathBuf,
-    home: TempDir,
-    caller: Caller,
-}
-
-impl Client {
-    /// The client of an interpreter that a variable names; without one the test is left out, and says so.
-    fn find(variable: &str, caller: &Caller) -> Option<Self> {
-        let Some(interpreter) = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_file()) else {
-            eprintln!("left out: {variable} names no interpreter, `make setup` makes one");
-            return None;
-        };
-        Some(Self { interpreter, home: tempfile::tempdir().unwrap(), caller: caller.clone() })
-    }
-
-    async fn run(&self, script: &str, arguments: &[&str]) -> Output {
-        self.run_with(script, arguments, &[]).await
-    }
-
-    async fn run_with(&self, script: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
-        let mut command = self.command(&self.interpreter);
-        command.arg(script).args(arguments).envs(environment.iter().copied());
-        program::finish(&mut command).await.expect(0)
-    }
-
-    /// Runs the command-line program that stands beside the interpreter.
-    async fn hf(&self, arguments: &[&str]) -> Output {
-        program::finish(self.command(&self.interpreter.with_file_name("hf")).args(arguments)).await
-    }
-
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.home.path()).env("TMPDIR", self.home.path());
-        command.env("HF_ENDPOINT", &self.caller.url).env("HF_HOME", self.home.path());
-        command.envs(self.caller.token.as_ref().map(|token| ("HF_TOKEN", token)));
-        command.current_dir(self.home.path());
-        command
-    }
-}
+use crate::support::{TestApp, files, python::Client};
 
 #[tokio::test]
 async fn the_hub_client_does_all_it_can_do() {

@@ -4,10 +4,12 @@ pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod postgres;
 pub(crate) mod program;
+pub(crate) mod python;
 
 use std::{path::Path, time::Duration};
 
 use serde_json::Value;
+use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
 pub(crate) use http::{Answer, Caller, Files, file_url, send};
@@ -26,7 +28,7 @@ pub(crate) struct Setup {
 pub(crate) struct TestApp {
     /// The administrator, with the token of the first start.
     pub(crate) admin: Caller,
-    pub(crate) database_url: String,
+    database_url: String,
     environment: Vec<(String, String)>,
     data: TempDir,
     server: Server,
@@ -105,8 +107,20 @@ impl TestApp {
     /// Cuts the server off and starts it anew on the same data. Callers of before have the old address.
     pub(crate) async fn kill_and_restart(&mut self) {
         self.server.kill().await;
+        // What it had begun is due in a minute; nobody waits for that here.
+        self.sql("update jobs set lease_until = now() where state = 'running'").await;
         self.server = Server::start(&self.environment).await;
         self.admin.url.clone_from(&self.server.url);
+    }
+
+    /// A connection to the database.
+    pub(crate) async fn database(&self) -> PgConnection {
+        PgConnection::connect(&self.database_url).await.unwrap()
+    }
+
+    /// Changes rows behind the server's back; returns how many.
+    pub(crate) async fn sql(&self, statement: &'static str) -> u64 {
+        sqlx::query(statement).execute(&mut self.database().await).await.unwrap().rows_affected()
     }
 
     /// Ends a test: the queue runs empty without a failed job, the store is sound, the server stops when asked to.

@@ -1,13 +1,16 @@
 //! The built program: as a server, and as commands.
 
-use std::process::Stdio;
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
     task::JoinHandle,
 };
@@ -19,7 +22,8 @@ pub(crate) const HERDBOOK: &str = env!("CARGO_BIN_EXE_herdbook");
 pub(crate) struct Server {
     pub(crate) url: String,
     child: Child,
-    log: JoinHandle<String>,
+    log: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
 }
 
 impl Server {
@@ -36,19 +40,23 @@ impl Server {
         let mut command = command(environment);
         command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
         let mut child = command.kill_on_drop(true).spawn().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let log = tokio::spawn(async move {
-            let mut text = Vec::new();
-            stderr.read_to_end(&mut text).await.unwrap();
-            String::from_utf8_lossy(&text).into_owned()
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let kept = log.clone();
+        let reader = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                *kept.lock().unwrap() += &(line + "\n");
+            }
         });
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
         if let Some(url) = line.trim_end().strip_prefix("listening on ") {
-            return Ok(Self { url: url.to_owned(), child, log });
+            return Ok(Self { url: url.to_owned(), child, log, reader });
         }
         let code = child.wait().await.unwrap().code();
-        Err(Output { code, stdout: line, stderr: log.await.unwrap() })
+        reader.await.unwrap();
+        let stderr = log.lock().unwrap().clone();
+        Err(Output { code, stdout: line, stderr })
     }
 
     /// The number of the process.
@@ -63,11 +71,28 @@ impl Server {
 
     /// Asks the process to stop, asserts that it does so in good order, and returns its log.
     pub(crate) async fn stop(mut self) -> String {
-        kill(Pid::from_raw(self.pid()), Signal::SIGTERM).unwrap();
+        self.ask_to_stop();
         let status = self.child.wait().await.unwrap();
-        let log = self.log.await.unwrap();
+        (&mut self.reader).await.unwrap();
+        let log = self.log.lock().unwrap().clone();
         assert_eq!(status.code(), Some(0), "{log}");
         log
+    }
+
+    /// Asks the process to stop.
+    pub(crate) fn ask_to_stop(&self) {
+        kill(Pid::from_raw(self.pid()), Signal::SIGTERM).unwrap();
+    }
+}
+
+impl Drop for Server {
+    /// A test that fails shows what the server had to complain about.
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(log) = self.log.lock()
+        {
+            log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).for_each(|l| eprintln!("{l}"));
+        }
     }
 }
 
