@@ -13,6 +13,7 @@ mod clients;
 mod pages;
 mod privacy;
 mod push_pull;
+mod serve;
 mod smoke;
 mod storage;
 mod support;

@@ -132,6 +132,11 @@ impl TestApp {
         self.server.stop().await;
     }
 
+    /// Asks the server to stop, and asserts that it does so in good order.
+    pub(crate) async fn stop(self) {
+        self.server.stop().await;
+    }
+
     /// Asserts that every stored byte is what it was.
     pub(crate) async fn fsck(&self) -> Value {
         let output = self.run(&["fsck", "--json"]).await.expect(0);
@@ -141,7 +146,8 @@ impl TestApp {
     }
 }
 
-fn client() -> reqwest::Client {
+/// An HTTP client as tests want it.
+pub(crate) fn client() -> reqwest::Client {
     // Redirects are answers to assert on.
     let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
     builder.timeout(Duration::from_secs(120)).build().unwrap()

@@ -38,7 +38,7 @@ impl Server {
     /// Starts a server with more arguments; one that ends instead of listening is returned as its output.
     pub(crate) async fn try_start(environment: &[(String, String)], arguments: &[&str]) -> Result<Self, Output> {
         let mut command = command(environment);
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        command.env("HERDBOOK_LISTEN", "127.0.0.1:0").arg("serve").args(arguments);
         let mut child = command.kill_on_drop(true).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
