@@ -4,6 +4,7 @@
 //! client asks how much that was, sends the rest, and the parts are read once more to be hashed as one.
 
 pub mod db;
+pub mod underway;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
@@ -60,6 +61,7 @@ pub async fn receive<S>(
 where
     S: Stream<Item = std::io::Result<Bytes>> + Unpin,
 {
+    let _underway = underway::begin(slot).await;
     let held = db::offset(&mut *pool.acquire().await?, slot).await?.unwrap_or(0);
     if piece.offset != 0 && piece.offset != held {
         return Ok(Received::WrongOffset(held));

@@ -163,6 +163,9 @@ pub async fn head_file(
     let model = writable(&mut db, &caller, &path.model()).await?;
     let user_id = caller.require_user()?.id;
     let slot = slot(&model, user_id, query.upload.as_deref(), &file);
+    drop(db);
+    uploads::underway::settled(&slot).await;
+    let mut db = app.db.acquire().await?;
     let mut offset = uploads::db::offset(&mut db, &slot).await?;
     if let Some(upload) = query.upload.as_deref().filter(|_| offset.is_none())
         && uploads::db::is_open(&mut db, upload, model.id, user_id).await?
