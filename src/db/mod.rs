@@ -3,10 +3,13 @@
 pub mod embedded;
 mod queries;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
-    PgConnection, PgPool,
+    Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -77,7 +80,7 @@ pub struct Database {
 /// `exclusive` is for `serve`: it refuses a data folder that another server uses. Operator commands join it instead.
 pub async fn open(options: &DataOptions, exclusive: bool) -> Result<Database, Error> {
     let (connect, cluster) = match &options.database_url {
-        Some(url) => (url.parse::<PgConnectOptions>()?, None),
+        Some(url) => (reach(url).await?, None),
         None => embedded::open(options, exclusive).await?,
     };
     let connect = connect.application_name("herdbook").options([("statement_timeout", "120s")]);
@@ -89,6 +92,22 @@ pub async fn open(options: &DataOptions, exclusive: bool) -> Result<Database, Er
         .await?;
     MIGRATIONS.run(&pool).await?;
     Ok(Database { pool, cluster })
+}
+
+/// Reads a database's address and asks it once: the pool would try for long and keep the reason to itself.
+///
+/// A database that is just starting gets a moment.
+async fn reach(url: &str) -> Result<PgConnectOptions, Error> {
+    let connect: PgConnectOptions = url.parse()?;
+    let until = Instant::now() + Duration::from_secs(3);
+    loop {
+        match PgConnection::connect_with(&connect).await {
+            Ok(db) => break db.close().await?,
+            Err(sqlx::Error::Io(_)) if Instant::now() < until => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(connect)
 }
 
 /// Returns the installation's key for signatures, making it the first time.
