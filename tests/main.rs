@@ -9,7 +9,12 @@
 )]
 
 mod architecture;
+mod auth;
 mod clients;
+mod import;
+mod jobs;
+mod license;
+mod lineage;
 mod pages;
 mod privacy;
 mod push_pull;

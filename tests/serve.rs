@@ -138,7 +138,7 @@ async fn what_keeps_a_server_from_starting_is_said_once_and_clearly() {
     for (arguments, message) in [
         (["--listen", taken.as_str()], "is another program there?"),
         (["--listen", "nonsense"], "expected HOST:PORT"),
-        (["--database-url", "postgres://nobody@127.0.0.1:9/none"], "the database cannot be used"),
+        (["--database-url", "postgres://nobody@127.0.0.1:9/none"], "Connection refused"),
         (["--store", "ftp://somewhere/else"], "is not known, use file, s3, gs or az"),
     ] {
         let refused = home.refuse(&arguments).await;

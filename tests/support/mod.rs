@@ -13,7 +13,7 @@ use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
 pub(crate) use http::{Answer, Caller, Files, file_url, send};
-pub(crate) use program::{Output, Server};
+pub(crate) use program::{Output, Server, Worker};
 
 /// How a server is set up.
 #[derive(Default, Clone)]
@@ -92,6 +92,16 @@ impl TestApp {
         environment.push(("HERDBOOK_ENDPOINT".into(), self.server.url.clone()));
         environment.extend(caller.token.clone().map(|token| ("HERDBOOK_TOKEN".into(), token)));
         program::run(&environment, arguments).await
+    }
+
+    /// Runs a command of the program that reads standard input.
+    pub(crate) async fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        program::run_with_input(&self.environment, arguments, input).await
+    }
+
+    /// Starts a worker beside the server.
+    pub(crate) fn worker(&self) -> Worker {
+        Worker::start(&self.environment)
     }
 
     /// Waits until no job is waiting or running.

@@ -1,6 +1,7 @@
 //! The built program: as a server, and as commands.
 
 use std::{
+    io::{Seek as _, Write as _},
     process::Stdio,
     sync::{Arc, Mutex},
 };
@@ -96,6 +97,23 @@ impl Drop for Server {
     }
 }
 
+/// A worker process; it dies with this value.
+pub(crate) struct Worker(Child);
+
+impl Worker {
+    pub(crate) fn start(environment: &[(String, String)]) -> Self {
+        let mut command = command(environment);
+        command.env("HERDBOOK_JOBS", "2").arg("worker").stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.kill_on_drop(true).spawn().unwrap())
+    }
+
+    /// Asks the process to stop, and asserts that it does so in good order.
+    pub(crate) async fn stop(mut self) {
+        kill(Pid::from_raw(self.0.id().unwrap().cast_signed()), Signal::SIGTERM).unwrap();
+        assert_eq!(self.0.wait().await.unwrap().code(), Some(0));
+    }
+}
+
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -122,6 +140,14 @@ impl Output {
 /// Runs a command to its end.
 pub(crate) async fn run(environment: &[(String, String)], arguments: &[&str]) -> Output {
     finish(command(environment).args(arguments)).await
+}
+
+/// Runs a command to its end with this on its standard input.
+pub(crate) async fn run_with_input(environment: &[(String, String)], arguments: &[&str], input: &str) -> Output {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    finish(command(environment).args(arguments).stdin(file)).await
 }
 
 /// Runs any command to its end.
