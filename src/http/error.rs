@@ -163,7 +163,8 @@ impl From<name::Error> for ApiError {
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         const DEADLOCK: &str = "40P01";
-        let is_deadlock = error.as_database_error().and_then(|error| error.code()).is_some_and(|c| c == DEADLOCK);
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        let is_deadlock = code.is_some_and(|code| code == DEADLOCK);
         if is_deadlock || matches!(error, sqlx::Error::PoolTimedOut) {
             let message = "the server is busy, try again in a moment";
             return Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
