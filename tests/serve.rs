@@ -42,7 +42,7 @@ impl Home {
     async fn serve(&self) -> (Server, Caller) {
         let server = Server::start(&self.environment()).await;
         let token = fs::read_to_string(self.path().join("admin-token")).unwrap().trim().to_owned();
-        let caller = Caller { name: "admin".into(), token: Some(token), url: server.url.clone(), http: client() };
+        let caller = Caller { token: Some(token), url: server.url.clone(), http: client() };
         (server, caller)
     }
 

@@ -2,6 +2,7 @@
 
 mod broken;
 mod commands;
+mod crowd;
 mod downloads;
 mod names;
 mod resume;

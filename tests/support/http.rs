@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 /// Somebody who sends requests to one server.
 #[derive(Clone)]
 pub(crate) struct Caller {
-    pub(crate) name: String,
     pub(crate) token: Option<String>,
     pub(crate) url: String,
     pub(crate) http: reqwest::Client,

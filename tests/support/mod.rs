@@ -50,7 +50,7 @@ impl TestApp {
         environment.extend(setup.store.map(|store| ("HERDBOOK_STORE".into(), store)));
         let server = Server::start(&environment).await;
         let token = std::fs::read_to_string(data.path().join("admin-token")).unwrap().trim().to_owned();
-        let admin = Caller { name: "admin".into(), token: Some(token), url: server.url.clone(), http: client() };
+        let admin = Caller { token: Some(token), url: server.url.clone(), http: client() };
         Self { admin, database_url, environment, data, server }
     }
 
@@ -66,7 +66,7 @@ impl TestApp {
 
     /// Somebody without a token.
     pub(crate) fn anonymous(&self) -> Caller {
-        Caller { name: "anonymous".into(), token: None, ..self.admin.clone() }
+        Caller { token: None, ..self.admin.clone() }
     }
 
     /// Creates a user with a token that may write.
@@ -78,7 +78,7 @@ impl TestApp {
     /// Creates a token of a user.
     pub(crate) async fn token(&self, user: &str, scope: &str) -> Caller {
         let output = self.run(&["token", "create", "--user", user, "--scope", scope]).await.expect(0);
-        Caller { name: user.to_owned(), token: Some(output.stdout.trim().to_owned()), ..self.admin.clone() }
+        Caller { token: Some(output.stdout.trim().to_owned()), ..self.admin.clone() }
     }
 
     /// Runs a command of the program as the administrator.
@@ -160,12 +160,12 @@ impl TestApp {
 pub(crate) fn client() -> reqwest::Client {
     // Redirects are answers to assert on.
     let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-    builder.timeout(Duration::from_secs(120)).build().unwrap()
+    builder.timeout(Duration::from_mins(2)).build().unwrap()
 }
 
 /// Waits for a condition.
 pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let limit = std::time::Instant::now() + Duration::from_secs(120);
+    let limit = std::time::Instant::now() + Duration::from_mins(2);
     while !condition().await {
         assert!(std::time::Instant::now() < limit, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(15)).await;

@@ -79,7 +79,7 @@ fn start() -> Cluster {
 }
 
 async fn make_template(cluster: &Cluster) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     let mut db = loop {
         match PgConnection::connect_with(&cluster.options("postgres")).await {
             Ok(db) => break db,
