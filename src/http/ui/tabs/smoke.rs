@@ -85,13 +85,16 @@ pub async fn get_smoke(app: Data<App>, request: HttpRequest, caller: Caller, pat
     })
 }
 
+/// Writes a measurement for people.
+type Show<'a> = &'a dyn Fn(f64) -> String;
+
 /// The measurements that people read, named; all of them are in the JSON.
 #[expect(clippy::cast_possible_truncation, reason = "counts that JSON holds are far smaller")]
 fn measurements(metrics: &Value) -> Vec<(&'static str, String)> {
     let bytes = |value: f64| format::bytes(value as i64);
     let milliseconds = |value: f64| format!("{value:.0} ms");
     let number = |value: f64| format::count(value as i64);
-    let rows: [(&str, &'static str, &dyn Fn(f64) -> String); 11] = [
+    let rows: [(&str, &'static str, Show); 11] = [
         ("parameters", "Parameters", &number),
         ("tensors", "Tensors", &number),
         ("bytes", "Weights read", &bytes),
