@@ -47,7 +47,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("actix_web", &["http/"]),
     ("askama", &["http/"]),
     ("object_store", &["storage/"]),
-    ("candle_core", &["smoke/child/", "demo/train.rs"]),
+    ("candle_core", &["smoke/child/", "demo/train.rs", "lineage/weights/packed.rs"]),
     ("landlock::", &["smoke/child/"]),
     ("seccompiler::", &["smoke/child/"]),
     ("anyhow", &["cli/"]),

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 /// A float type whose values the scan looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Float {
+pub enum Float {
     F64,
     F32,
     F16,
@@ -15,7 +15,7 @@ pub(super) enum Float {
 
 impl Float {
     /// The type of this name in safetensors and GGUF; `None` for integers and packed types.
-    pub(super) fn named(dtype: &str) -> Option<Self> {
+    pub fn named(dtype: &str) -> Option<Self> {
         Some(match dtype {
             "F64" => Self::F64,
             "F32" => Self::F32,
@@ -28,8 +28,7 @@ impl Float {
     }
 
     /// Bytes of one value.
-    #[cfg(test)]
-    fn size(self) -> usize {
+    pub fn size(self) -> usize {
         match self {
             Self::F64 => 8,
             Self::F32 => 4,
@@ -41,7 +40,7 @@ impl Float {
     /// Appends the values of `bytes`, a whole number of them, to `values`.
     ///
     /// What a double holds beyond the range of f32 becomes infinite.
-    pub(super) fn decode(self, bytes: &[u8], values: &mut Vec<f32>) {
+    pub fn decode(self, bytes: &[u8], values: &mut Vec<f32>) {
         match self {
             #[expect(clippy::cast_possible_truncation, reason = "single precision is what is computed in")]
             Self::F64 => values.extend(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32)),

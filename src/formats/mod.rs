@@ -7,6 +7,7 @@ pub mod adapter;
 pub mod card;
 pub mod config;
 pub mod dtype;
+pub mod floats;
 pub mod gguf;
 pub mod mergekit;
 pub mod pickle;

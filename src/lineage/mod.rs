@@ -5,6 +5,7 @@
 
 pub mod db;
 mod record;
+pub mod weights;
 
 use std::{fmt, str::FromStr};
 

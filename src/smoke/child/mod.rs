@@ -5,7 +5,6 @@
 mod confine;
 mod decoder;
 mod files;
-mod floats;
 mod generate;
 mod headers;
 mod judge;

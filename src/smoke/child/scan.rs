@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Run, floats::Float, tensors::Tensors};
-use crate::{formats::TensorEntry, smoke::Status};
+use super::{Run, tensors::Tensors};
+use crate::{
+    formats::{TensorEntry, floats::Float},
+    smoke::Status,
+};
 
 const PIECE: usize = 1 << 20;
 /// Most tensors whose numbers are reported one by one.

@@ -1,0 +1,24 @@
+//! Relatives found in the weights themselves.
+//!
+//! A [`Fingerprint`] is made in one pass over the tensors and one cheap look at a few of them afterwards. Comparing
+//! fingerprints decides which models are related, which is whose parent, by what relation, and how sure that is. Nothing
+//! here knows the database; numbers in, verdicts out.
+
+mod exact;
+mod grid;
+pub mod herd;
+mod invariant;
+pub mod judge;
+pub mod judgment;
+pub mod make;
+mod merge;
+mod packed;
+pub mod pair;
+pub mod print;
+mod rows;
+pub mod sample;
+pub mod shape;
+pub mod slots;
+mod take;
+
+pub use print::Fingerprint;

@@ -1,0 +1,54 @@
+//! The numbers of a model that decide which comparisons make sense.
+
+use serde::{Deserialize, Serialize};
+
+use crate::formats::config::ModelConfig;
+
+/// Widths and counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shape {
+    /// Architecture, as the config names it.
+    pub architecture: String,
+    /// Width of the residual stream.
+    pub hidden: u64,
+    /// Layers that have weights.
+    pub layers: u16,
+    /// Width of the feed-forward part.
+    pub feed_forward: u64,
+    /// Rows of the embedding.
+    pub vocabulary: u64,
+    /// Attention heads.
+    pub heads: u64,
+    /// Heads of keys and values.
+    pub kv_heads: u64,
+    /// Width of a head.
+    pub head_dim: u64,
+    /// Whether llama.cpp interleaves the halves of this architecture's heads.
+    pub has_permuted_heads: bool,
+}
+
+impl Shape {
+    /// What a config says; widths are corrected by the tensors later.
+    pub fn of_config(config: &ModelConfig) -> Self {
+        let (hidden, heads) = (config.hidden_size.unwrap_or(0), config.heads.unwrap_or(0));
+        let head_dim = config.head_dim.or_else(|| hidden.checked_div(heads)).unwrap_or(0);
+        Self {
+            architecture: config.architecture().unwrap_or_default().to_owned(),
+            hidden,
+            layers: 0,
+            feed_forward: config.intermediate_size.unwrap_or(0),
+            vocabulary: config.vocab_size.unwrap_or(0),
+            heads,
+            kv_heads: config.kv_heads.unwrap_or(heads),
+            head_dim,
+            has_permuted_heads: false,
+        }
+    }
+
+    /// Whether two models have the same matrices.
+    pub fn same_matrices(&self, other: &Self) -> bool {
+        (self.hidden, self.layers, self.feed_forward, self.vocabulary)
+            == (other.hidden, other.layers, other.feed_forward, other.vocabulary)
+    }
+}
