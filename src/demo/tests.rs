@@ -103,16 +103,3 @@ fn the_whole_pedigree_of_llama_can_be_imported() {
     assert!(records.iter().any(|record| record.name.to_string() == "meta-llama/Llama-3.1-8B"));
     assert!(records.iter().filter(|record| !record.parents.is_empty()).count() > 11_000);
 }
-
-#[test]
-fn zz_full() {
-    let Ok(dir) = std::env::var("DEMO_DIR") else { return };
-    let start = std::time::Instant::now();
-    make(Path::new(&dir), &mut |name, done, all| {
-        if done == all || done == 1 {
-            eprintln!("{name} {done}/{all} {:?}", start.elapsed());
-        }
-    })
-    .unwrap();
-    eprintln!("all {:?}", start.elapsed());
-}
