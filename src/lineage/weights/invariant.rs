@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, io};
 
+use half::f16;
+
 use super::{
     make::{Place, Source, Token},
     print::Invariant,
@@ -15,7 +17,7 @@ use super::{
 /// Tokens whose embeddings probe the weights.
 pub(super) const TOKENS: usize = 48;
 /// Layers that are probed.
-const DEPTHS: u16 = 4;
+pub(super) const DEPTHS: u16 = 4;
 /// Bytes read at once.
 const PIECE: u64 = 4 << 20;
 /// Least tokens that two models must share to be compared.
@@ -52,12 +54,11 @@ pub(super) fn make(
     if depths.is_empty() {
         return Ok(None);
     }
-    let gram = probes.iter().flat_map(|a| probes.iter().map(|b| dot(a, b))).collect();
-    Ok(Some(Invariant { tokens: tokens.iter().map(|token| token.digest).collect(), depths, gram }))
+    Ok(Some(Invariant { tokens: tokens.iter().map(|token| token.digest).collect(), depths }))
 }
 
 /// Layers spread over the model, the first and the last among them.
-fn depths_of(layers: u16) -> Vec<u16> {
+pub(super) fn depths_of(layers: u16) -> Vec<u16> {
     let count = DEPTHS.min(layers);
     let mut chosen: Vec<u16> = (0..count).map(|at| at * (layers - 1) / (count - 1).max(1)).collect();
     chosen.dedup();
@@ -97,7 +98,16 @@ fn layer_products(
         return Ok(None);
     };
     let (Some(keys), Some(values)) = (repeat(shape, &keys), repeat(shape, &values)) else { return Ok(None) };
-    Ok(all([product(&queries, &keys), product(&values, &outputs), product(&ups, &downs)]))
+    let products = all([product(&queries, &keys), product(&values, &outputs), product(&ups, &downs)]);
+    Ok(products.map(|products| products.each_ref().map(|product| halves(product, probes.len()))))
+}
+
+/// Products with mean 0 and standard deviation 1, rounded to halves, as they are written.
+fn halves(product: &[f32], tokens: usize) -> Vec<f32> {
+    let all: Vec<usize> = (0..tokens).collect();
+    let standard = standardized(product, tokens, &all);
+    let is_finite = standard.iter().all(|value| value.is_finite());
+    standard.iter().map(|value| if is_finite { f16::from_f64(*value).to_f32() } else { 0.0 }).collect()
 }
 
 fn all(products: [Option<Vec<f32>>; 3]) -> Option<[Vec<f32>; 3]> {
@@ -113,7 +123,7 @@ fn repeat(shape: &Shape, probes: &Probe) -> Option<Probe> {
     Some(probes.iter().map(widen).collect())
 }
 
-/// Rows of one probe against rows of the other, standardized.
+/// Rows of one probe against rows of the other.
 fn product(left: &Probe, right: &Probe) -> Option<Vec<f32>> {
     if left[0].len() != right[0].len() {
         return None;

@@ -3,20 +3,19 @@
 use std::{collections::BTreeMap, io, ops::Range};
 
 use super::{
+    file::{MAX_SKIPPED, MAX_TEXT},
     invariant,
     packed::Stored,
-    print::{Fingerprint, VERSION},
+    print::{Fingerprint, MAX_SIDE, VERSION},
     sample::splitmix64,
     shape::Shape,
-    slots::{self, Role, Slot},
+    slots,
     take::Taking,
 };
 use crate::formats::{TensorEntry, config::ModelConfig};
 
 /// Bytes read at once.
 const PIECE: u64 = 8 << 20;
-/// Rows that a matrix may have; more than any vocabulary.
-const MAX_ROWS: u64 = 16 << 20;
 
 /// Where the bytes of weight files are read.
 pub trait Source {
@@ -114,7 +113,7 @@ pub fn make(model: &Model, source: &mut dyn Source, progress: &mut dyn FnMut(u64
             fingerprint.skipped.first().map_or("no matrix is among the tensors".to_owned(), |(_, r)| r.clone());
         return Err(Error::NoWeights(reason));
     }
-    measure(&mut fingerprint);
+    fingerprint.shape.measure(&fingerprint.tensors);
     fingerprint.invariant = invariant::make(&fingerprint.shape, &places, &model.tokens, source)?;
     Ok(fingerprint)
 }
@@ -126,14 +125,18 @@ fn readable(
     skipped: &mut Vec<(String, String)>,
 ) -> Option<(Stored, Vec<slots::Part>)> {
     let mut skip = |reason: String| {
-        if skipped.len() < 64 {
-            skipped.push((tensor.name.clone(), reason));
+        if skipped.len() < MAX_SKIPPED {
+            skipped.push((tensor.name.chars().take(120).collect(), reason));
         }
     };
     let Some(parts) = slots::parts(&tensor.name, &tensor.shape, shape, is_gguf) else {
         skip("a bias or a buffer".to_owned());
         return None;
     };
+    if parts.iter().any(|part| part.slot.role.word().len() > MAX_TEXT) {
+        skip("its name is too long".to_owned());
+        return None;
+    }
     let stored = Stored::named(tensor.dtype);
     if stored.is_none() {
         skip(format!("the type {} is not read", tensor.dtype));
@@ -141,7 +144,7 @@ fn readable(
     let stored = stored?;
     let columns: u64 = tensor.shape.iter().skip(usize::from(tensor.shape.len() > 1)).product();
     let columns = usize::try_from(columns).ok()?;
-    let is_sound = tensor.shape[0] <= MAX_ROWS && stored.bytes(columns) > 0 && columns <= 1 << 22;
+    let is_sound = (1..=MAX_SIDE).contains(&tensor.shape[0]) && stored.bytes(columns) > 0 && columns <= 1 << 22;
     if !is_sound {
         skip("its dimensions are not read".to_owned());
     }
@@ -173,20 +176,6 @@ fn take(
         fingerprint.tensors.insert(slot, print);
     }
     Ok(())
-}
-
-/// Takes widths from the tensors, which cannot lie about them.
-fn measure(fingerprint: &mut Fingerprint) {
-    let shape = &mut fingerprint.shape;
-    if let Some(embed) = fingerprint.tensors.get(&Slot::once(Role::Embed)) {
-        (shape.vocabulary, shape.hidden) = (embed.rows, embed.columns);
-    }
-    let layers = fingerprint.tensors.keys().filter_map(|slot| slot.layer).max();
-    shape.layers = layers.map_or(0, |last| last + 1);
-    let first = |role| fingerprint.tensors.iter().find(|(slot, _)| slot.role == role).map(|(_, tensor)| tensor.rows);
-    if let Some(rows) = first(Role::Up).or(first(Role::Gate)) {
-        shape.feed_forward = rows;
-    }
 }
 
 /// Chooses the tokens of the invariant from a vocabulary: those whose strings have the smallest digests, so that

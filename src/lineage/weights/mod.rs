@@ -5,6 +5,7 @@
 //! here knows the database; numbers in, verdicts out.
 
 mod exact;
+pub mod file;
 mod grid;
 pub mod herd;
 mod invariant;

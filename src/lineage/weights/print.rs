@@ -12,7 +12,13 @@ use super::{
 };
 
 /// Changes whenever a fingerprint of the same weights would differ.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// Most layers that a model may have.
+pub const MAX_LAYERS: u16 = 1024;
+/// Longest axis that a tensor may have; more than any vocabulary.
+pub const MAX_SIDE: u64 = 16 << 20;
+/// Values of a vector that are kept.
+pub const VECTOR: usize = 256;
 
 /// How finely values are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,9 +84,9 @@ pub struct TensorPrint {
     pub columns: u64,
     /// How its values are stored.
     pub precision: Precision,
-    /// Digest of the values as they are stored, in the slot's own order of rows. `None` for packed values.
+    /// Digest of the values as they are stored, in the slot's own order of rows.
     pub exact: Option<TensorDigest>,
-    /// Digest of the values rounded to bf16: equal for casts of the same tensor.
+    /// Digest of the values rounded to bf16: equal for casts of the same tensor. `None` for packed values.
     pub canonical: Option<TensorDigest>,
     /// Share of values that are zero.
     pub zeros: f32,
@@ -88,7 +94,7 @@ pub struct TensorPrint {
     pub distinct: f32,
     /// Mean distance to the nearest 8-bit grid, over the best group size; 0.25 without a grid.
     pub lattice: f32,
-    /// The sampled values: for matrices `SIDE × SIDE` at most, row by row; for vectors those at 256 positions.
+    /// The sampled values: for matrices `SIDE × SIDE` at most, row by row; for vectors those at [`VECTOR`] positions.
     pub sample: Vec<f32>,
 }
 
@@ -96,6 +102,12 @@ impl TensorPrint {
     /// Whether it is a matrix.
     pub fn is_matrix(&self) -> bool {
         self.rows > 1
+    }
+
+    /// How many values are sampled of a tensor of these dimensions.
+    pub fn sampled(rows: u64, columns: u64) -> usize {
+        let length = |side: u64, most: usize| usize::try_from(side).unwrap_or(usize::MAX).min(most);
+        if rows == 1 { length(columns, VECTOR) } else { length(rows, SIDE) * length(columns, SIDE) }
     }
 
     /// Number of values in the tensor.
@@ -147,8 +159,6 @@ pub struct Invariant {
     pub tokens: Vec<u64>,
     /// For each depth: query-key, value-output and up-down products, each tokens × tokens.
     pub depths: Vec<(u16, [Vec<f32>; 3])>,
-    /// Inner products of the tokens' embeddings.
-    pub gram: Vec<f32>,
 }
 
 /// A fingerprint.

@@ -1,7 +1,13 @@
 //! The numbers of a model that decide which comparisons make sense.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::{
+    print::TensorPrint,
+    slots::{Role, Slot},
+};
 use crate::formats::config::ModelConfig;
 
 /// Widths and counts.
@@ -43,6 +49,19 @@ impl Shape {
             kv_heads: config.kv_heads.unwrap_or(heads),
             head_dim,
             has_permuted_heads: false,
+        }
+    }
+
+    /// Takes widths from the tensors, which cannot lie about them.
+    pub(super) fn measure(&mut self, tensors: &BTreeMap<Slot, TensorPrint>) {
+        if let Some(embed) = tensors.get(&Slot::once(Role::Embed)) {
+            (self.vocabulary, self.hidden) = (embed.rows, embed.columns);
+        }
+        let last = tensors.keys().filter_map(|slot| slot.layer).max();
+        self.layers = last.map_or(0, |last| last + 1);
+        let first = |role| tensors.iter().find(|(slot, _)| slot.role == role).map(|(_, tensor)| tensor.rows);
+        if let Some(rows) = first(Role::Up).or(first(Role::Gate)) {
+            self.feed_forward = rows;
         }
     }
 

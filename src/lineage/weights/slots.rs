@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range};
 
-use super::shape::Shape;
+use super::{print::MAX_LAYERS, shape::Shape};
 
 /// What a matrix or vector does in a layer, or for the whole model.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -223,11 +223,11 @@ pub fn parts(name: &str, dimensions: &[u64], shape: &Shape, is_gguf: bool) -> Op
     }
     let rows = if dimensions.len() == 1 { 1 } else { dimensions[0] };
     let words: Vec<&str> = stem.split('.').collect();
-    let numbered = words.windows(2).position(|pair| LAYERS.contains(&pair[0]) && pair[1].parse::<u16>().is_ok());
+    let numbered = words.windows(2).position(|pair| LAYERS.contains(&pair[0]) && is_layer(pair[1]));
     let Some(place) = numbered else {
         let last = words.last().copied().unwrap_or_default();
         let role = ONCE.iter().find(|(name, _)| *name == last).map(|(_, role)| role.clone());
-        return Some(vec![Part::whole(Slot::once(role.unwrap_or_else(|| Role::Other(stem.to_owned()))), rows)]);
+        return Some(vec![Part::whole(Slot::once(role.unwrap_or_else(|| Role::named(stem))), rows)]);
     };
     let layer: u16 = words[place + 1].parse().ok()?;
     let mut rest = &words[place + 2..];
@@ -243,7 +243,7 @@ pub fn parts(name: &str, dimensions: &[u64], shape: &Shape, is_gguf: bool) -> Op
         return Some(parts);
     }
     let known = IN_LAYERS.iter().find(|(name, _)| *name == end).map(|(_, role)| role.clone());
-    let role = known.unwrap_or_else(|| Role::Other(end.clone()));
+    let role = known.unwrap_or_else(|| Role::named(&end));
     let runs = match role {
         // llama.cpp stores the halves of each head interleaved.
         Role::Query if is_gguf && shape.has_permuted_heads => halves_apart(rows, shape.heads),
@@ -251,6 +251,10 @@ pub fn parts(name: &str, dimensions: &[u64], shape: &Shape, is_gguf: bool) -> Op
         _ => vec![0..rows],
     };
     Some(vec![Part { slot: Slot { role, layer: Some(layer), expert }, runs }])
+}
+
+fn is_layer(number: &str) -> bool {
+    number.parse::<u16>().is_ok_and(|number| number < MAX_LAYERS)
 }
 
 /// Takes fused matrices apart.

@@ -3,13 +3,11 @@
 use super::{
     grid,
     packed::Stored,
-    print::{Precision, RowPanel, TensorDigest, TensorPrint},
+    print::{Precision, RowPanel, TensorDigest, TensorPrint, VECTOR},
     sample::{Axis, PANEL_COLUMNS, PANEL_ROWS, SIDE, positions},
     slots::{Part, Role, Slot},
 };
 
-/// Values of a vector that are kept.
-const VECTOR: usize = 256;
 /// Rows at the beginning of a matrix in which grids are looked for, and columns of each.
 const GRID_ROWS: usize = 64;
 const GRID_COLUMNS: usize = 8192;
@@ -55,9 +53,19 @@ impl Panel {
     fn row(&mut self, row: usize, values: &[f32]) {
         let Some(place) = self.wanted[row] else { return };
         for (at, column) in self.columns.iter().enumerate() {
-            self.values[place * self.columns.len() + at] = values[*column];
+            self.values[place * self.columns.len() + at] = finite(values[*column]);
         }
     }
+}
+
+/// Infinities and what is no number relate to nothing.
+fn finite(value: f32) -> f32 {
+    if value.is_finite() { value } else { 0.0 }
+}
+
+/// A share in as many decimals as matter, which a fingerprint file repeats exactly.
+fn rounded(share: f32, unit: f32) -> f32 {
+    if share.is_finite() { (share.clamp(0.0, 1.0) * unit).round() / unit } else { 1.0 }
 }
 
 fn sampled_columns(columns: usize, count: usize) -> Vec<usize> {
@@ -80,9 +88,9 @@ fn wanted(rows: usize, count: usize) -> Vec<Option<usize>> {
 impl Taking {
     /// Begins with a tensor of these dimensions, which fills these parts.
     pub(super) fn new(stored: Stored, dimensions: &[u64], parts: Vec<Part>) -> Self {
-        let is_vector = dimensions.len() == 1;
-        let rows = if is_vector { 1 } else { index(dimensions[0]) };
-        let columns = index(dimensions.iter().skip(usize::from(!is_vector)).product());
+        let has_rows = dimensions.len() > 1;
+        let rows = if has_rows { index(dimensions[0]) } else { 1 };
+        let columns = index(dimensions.iter().skip(usize::from(has_rows)).product());
         let mut places = vec![None; rows];
         let mut taken = Vec::new();
         for (number, part) in parts.into_iter().enumerate() {
@@ -93,7 +101,7 @@ impl Taking {
                     *place = Some((number, row));
                 }
             }
-            taken.push(Taken::new(part.slot, rows_of_part, columns, is_vector));
+            taken.push(Taken::new(part.slot, rows_of_part, columns));
         }
         Self { stored, columns, places, parts: taken, rows_seen: 0, rest: Vec::new() }
     }
@@ -141,7 +149,8 @@ impl Taking {
 }
 
 impl Taken {
-    fn new(slot: Slot, rows: usize, columns: usize, is_vector: bool) -> Self {
+    fn new(slot: Slot, rows: usize, columns: usize) -> Self {
+        let is_vector = rows == 1;
         let (height, width) = if is_vector { (1, VECTOR) } else { (SIDE, SIDE) };
         let sampled_columns = sampled_columns(columns, width);
         Self {
@@ -175,7 +184,7 @@ impl Taken {
         if let Some(place) = self.wanted[row] {
             let width = self.sampled_columns.len();
             for (at, column) in self.sampled_columns.iter().enumerate() {
-                self.sample[place * width + at] = values[*column];
+                self.sample[place * width + at] = finite(values[*column]);
             }
         }
         if row < GRID_ROWS && self.rows > 1 {
@@ -195,9 +204,9 @@ impl Taken {
             precision,
             exact: Some(digest(&self.exact, precision, columns)),
             canonical: (precision != Precision::Packed).then(|| digest(&self.canonical, Precision::Bf16, columns)),
-            zeros: (self.zeros as f64 / size as f64) as f32,
-            distinct: grid::distinct(&self.head),
-            lattice: grid::lattice(&self.head),
+            zeros: rounded((self.zeros as f64 / size as f64) as f32, 1e6),
+            distinct: rounded(grid::distinct(&self.head), 1e4),
+            lattice: rounded(grid::lattice(&self.head), 1e4),
             sample: self.sample,
         };
         let panel = self.panel.map(|panel| RowPanel {
