@@ -137,21 +137,22 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// Reads a matrix in pieces of whole rows and hands each row to `each`, with its number in the slot's own order.
 fn each_row(place: &Place, source: &mut dyn Source, mut each: impl FnMut(usize, &[f32])) -> io::Result<Option<usize>> {
-    let columns: u64 = place.dimensions.iter().skip(1).product();
-    let Ok(columns) = usize::try_from(columns) else { return Ok(None) };
+    let Ok(columns) = usize::try_from(place.columns) else { return Ok(None) };
     let width = place.stored.bytes(columns) as u64;
-    if width == 0 || place.dimensions.len() < 2 {
+    if place.part.rows() < 2 {
         return Ok(None);
     }
+    let mut values = Vec::new();
     let mut number = 0;
     for run in &place.part.runs {
         let mut row = run.start;
         while row < run.end {
             let rows = (PIECE / width).max(1).min(run.end - row);
-            let start = place.range.start + row * width;
+            let start = place.start + row * width;
             let bytes = source.read(place.file, start..start + rows * width)?;
             for bytes in bytes.chunks_exact(usize::try_from(width).unwrap_or(usize::MAX)) {
-                each(number, &place.stored.decode(bytes, columns));
+                place.stored.decode(bytes, columns, &mut values);
+                each(number, &values);
                 number += 1;
             }
             row += rows;
@@ -189,22 +190,26 @@ fn back_through(place: &Place, probes: &Probe, source: &mut dyn Source) -> io::R
 }
 
 fn read_vector(place: Option<&Place>, source: &mut dyn Source) -> io::Result<Option<Vec<f32>>> {
-    let Some(place) = place.filter(|place| place.dimensions.len() == 1) else { return Ok(None) };
-    let Ok(length) = usize::try_from(place.dimensions[0]) else { return Ok(None) };
-    Ok(Some(place.stored.decode(&source.read(place.file, place.range.clone())?, length)))
+    let Some(place) = place.filter(|place| place.part.rows() == 1) else { return Ok(None) };
+    let Ok(columns) = usize::try_from(place.columns) else { return Ok(None) };
+    let end = place.start + place.stored.bytes(columns) as u64;
+    let mut values = Vec::new();
+    place.stored.decode(&source.read(place.file, place.start..end)?, columns, &mut values);
+    Ok(Some(values))
 }
 
 fn read_rows(place: &Place, tokens: &[Token], source: &mut dyn Source) -> io::Result<Option<Probe>> {
-    let columns: u64 = place.dimensions.iter().skip(1).product();
-    let Ok(columns) = usize::try_from(columns) else { return Ok(None) };
+    let Ok(columns) = usize::try_from(place.columns) else { return Ok(None) };
     let width = place.stored.bytes(columns) as u64;
     let mut rows = Vec::new();
     for token in tokens {
-        let start = place.range.start + token.row * width;
-        if width == 0 || start + width > place.range.end {
+        if token.row >= place.part.rows() {
             return Ok(None);
         }
-        rows.push(place.stored.decode(&source.read(place.file, start..start + width)?, columns));
+        let start = place.start + token.row * width;
+        let mut values = Vec::new();
+        place.stored.decode(&source.read(place.file, start..start + width)?, columns, &mut values);
+        rows.push(values);
     }
     Ok(Some(rows))
 }

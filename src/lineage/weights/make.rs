@@ -3,16 +3,15 @@
 use std::{collections::BTreeMap, io, ops::Range};
 
 use super::{
-    file::{MAX_SKIPPED, MAX_TEXT},
-    invariant,
+    budget, invariant,
     packed::Stored,
-    print::{Fingerprint, MAX_SIDE, VERSION},
+    print::{Fingerprint, TensorPrint},
     sample::splitmix64,
     shape::Shape,
-    slots,
-    take::Taking,
+    slots::{Part, Slot},
+    tap::{Tensors, readable},
 };
-use crate::formats::{TensorEntry, config::ModelConfig};
+use crate::formats::{TensorEntry, config::ModelConfig, gguf, safetensors};
 
 /// Bytes read at once.
 const PIECE: u64 = 8 << 20;
@@ -28,8 +27,20 @@ pub trait Source {
 pub struct WeightFile {
     /// Its tensors, as its header lists them.
     pub tensors: Vec<TensorEntry>,
-    /// Whether it is GGUF.
-    pub is_gguf: bool,
+    /// What its own metadata says of the model; GGUF files do.
+    pub shape: Option<Shape>,
+}
+
+impl From<safetensors::Header> for WeightFile {
+    fn from(header: safetensors::Header) -> Self {
+        Self { tensors: header.tensors, shape: None }
+    }
+}
+
+impl From<gguf::Header> for WeightFile {
+    fn from(header: gguf::Header) -> Self {
+        Self { shape: Some(Shape::of_gguf(&header)), tensors: header.tensors }
+    }
 }
 
 /// A token that the invariant looks at: the digest of its string, and its row of the embedding.
@@ -50,8 +61,6 @@ pub struct Model {
     pub config: Option<ModelConfig>,
     /// Tokens with their rows; the row's own number stands for its string when the tokenizer is not known.
     pub tokens: Vec<Token>,
-    /// Whether llama.cpp interleaves the halves of its heads.
-    pub has_permuted_heads: bool,
 }
 
 /// Why there is no fingerprint.
@@ -65,117 +74,78 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
-/// Where a tensor is stored.
+/// Where a slot is stored.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) file: usize,
-    pub(super) range: Range<u64>,
-    pub(super) dimensions: Vec<u64>,
+    /// Where the tensor begins that holds it.
+    pub(super) start: u64,
+    pub(super) columns: u64,
     pub(super) stored: Stored,
-    pub(super) part: slots::Part,
+    pub(super) part: Part,
+}
+
+impl Model {
+    /// How a file's tensors are taken apart: as the file says, or as the config does.
+    pub fn shape_of(&self, file: &WeightFile) -> Shape {
+        file.shape.clone().or_else(|| self.config.as_ref().map(Shape::of_config)).unwrap_or_default()
+    }
 }
 
 /// Makes a fingerprint. `progress` hears how many bytes have been read.
 pub fn make(model: &Model, source: &mut dyn Source, progress: &mut dyn FnMut(u64)) -> Result<Fingerprint, Error> {
-    let mut shape = model.config.as_ref().map(Shape::of_config).unwrap_or_default();
-    shape.has_permuted_heads = model.has_permuted_heads;
-    let mut fingerprint = Fingerprint {
-        version: VERSION,
-        shape: shape.clone(),
-        tensors: BTreeMap::new(),
-        panel: None,
-        invariant: None,
-        covered: (0, 0),
-        skipped: Vec::new(),
-    };
+    let mut prints = Vec::new();
+    for (number, file) in model.files.iter().enumerate() {
+        let mut tensors = Tensors::new(file.tensors.clone(), model.shape_of(file));
+        while let Some(range) = tensors.next() {
+            let mut at = range.start;
+            while at < range.end {
+                let end = range.end.min(at + PIECE);
+                tensors.push(at, &source.read(number, at..end)?);
+                progress(end - at);
+                at = end;
+            }
+        }
+        prints.push(tensors.finish());
+    }
+    assemble(prints, model, source)
+}
+
+/// Puts the prints of a model's files together, as [`Tap`](super::tap::Tap) took them, and looks at the few tensors that
+/// the invariant needs.
+pub fn assemble(prints: Vec<Fingerprint>, model: &Model, source: &mut dyn Source) -> Result<Fingerprint, Error> {
+    let mut files = prints.into_iter();
+    let Some(mut whole) = files.next() else { return Err(Error::NoWeights("there is no weight file".to_owned())) };
+    for print in files {
+        budget::merge(&mut whole, print);
+    }
+    budget::limit(&mut whole);
+    if !whole.tensors.values().any(TensorPrint::is_matrix) {
+        let first = whole.skipped.first().map(|(_, reason)| reason.clone());
+        return Err(Error::NoWeights(first.unwrap_or_else(|| "no matrix is among the tensors".to_owned())));
+    }
+    let of_file = model.files.iter().find_map(|file| file.shape.clone());
+    whole.shape = model.config.as_ref().map(Shape::of_config).or(of_file).unwrap_or_default();
+    whole.shape.has_permuted_heads = false;
+    whole.shape.measure(&whole.tensors);
+    whole.invariant = invariant::make(&whole.shape, &places(model), &model.tokens, source)?;
+    Ok(whole)
+}
+
+/// Where each slot is stored.
+pub(super) fn places(model: &Model) -> BTreeMap<Slot, Place> {
     let mut places = BTreeMap::new();
     for (file, weights) in model.files.iter().enumerate() {
+        let shape = model.shape_of(weights);
         for tensor in &weights.tensors {
-            fingerprint.covered.1 += tensor.elements();
-            let Some((stored, parts)) = readable(tensor, &shape, weights.is_gguf, &mut fingerprint.skipped) else {
-                continue;
-            };
-            for part in &parts {
-                let place = Place {
-                    file,
-                    range: tensor.start..tensor.end,
-                    dimensions: tensor.shape.clone(),
-                    stored,
-                    part: part.clone(),
-                };
-                places.insert(part.slot.clone(), place);
+            let Ok((stored, layout)) = readable(tensor, &shape) else { continue };
+            for part in layout.parts {
+                let (columns, start) = (layout.columns, tensor.start);
+                places.insert(part.slot.clone(), Place { file, start, columns, stored, part });
             }
-            take(&mut fingerprint, tensor, stored, parts, file, source, progress)?;
         }
     }
-    if !fingerprint.tensors.values().any(super::print::TensorPrint::is_matrix) {
-        let reason =
-            fingerprint.skipped.first().map_or("no matrix is among the tensors".to_owned(), |(_, r)| r.clone());
-        return Err(Error::NoWeights(reason));
-    }
-    fingerprint.shape.measure(&fingerprint.tensors);
-    fingerprint.invariant = invariant::make(&fingerprint.shape, &places, &model.tokens, source)?;
-    Ok(fingerprint)
-}
-
-fn readable(
-    tensor: &TensorEntry,
-    shape: &Shape,
-    is_gguf: bool,
-    skipped: &mut Vec<(String, String)>,
-) -> Option<(Stored, Vec<slots::Part>)> {
-    let mut skip = |reason: String| {
-        if skipped.len() < MAX_SKIPPED {
-            skipped.push((tensor.name.chars().take(120).collect(), reason));
-        }
-    };
-    let Some(parts) = slots::parts(&tensor.name, &tensor.shape, shape, is_gguf) else {
-        skip("a bias or a buffer".to_owned());
-        return None;
-    };
-    if parts.iter().any(|part| part.slot.role.word().len() > MAX_TEXT) {
-        skip("its name is too long".to_owned());
-        return None;
-    }
-    let stored = Stored::named(tensor.dtype);
-    if stored.is_none() {
-        skip(format!("the type {} is not read", tensor.dtype));
-    }
-    let stored = stored?;
-    let columns: u64 = tensor.shape.iter().skip(usize::from(tensor.shape.len() > 1)).product();
-    let columns = usize::try_from(columns).ok()?;
-    let is_sound = (1..=MAX_SIDE).contains(&tensor.shape[0]) && stored.bytes(columns) > 0 && columns <= 1 << 22;
-    if !is_sound {
-        skip("its dimensions are not read".to_owned());
-    }
-    is_sound.then_some((stored, parts))
-}
-
-fn take(
-    fingerprint: &mut Fingerprint,
-    tensor: &TensorEntry,
-    stored: Stored,
-    parts: Vec<slots::Part>,
-    file: usize,
-    source: &mut dyn Source,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(), Error> {
-    let mut taking = Taking::new(stored, &tensor.shape, parts);
-    let mut at = tensor.start;
-    while at < tensor.end {
-        let end = tensor.end.min(at + PIECE);
-        taking.push(&source.read(file, at..end)?);
-        progress(end - at);
-        at = end;
-    }
-    for (slot, print, panel) in taking.finish() {
-        fingerprint.covered.0 += print.rows * print.columns;
-        if panel.is_some() {
-            fingerprint.panel = panel;
-        }
-        fingerprint.tensors.insert(slot, print);
-    }
-    Ok(())
+    places
 }
 
 /// Chooses the tokens of the invariant from a vocabulary: those whose strings have the smallest digests, so that

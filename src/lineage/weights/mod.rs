@@ -5,6 +5,8 @@
 //! here knows the database; numbers in, verdicts out.
 
 pub mod bands;
+mod budget;
+mod digesting;
 mod exact;
 pub mod file;
 mod grid;
@@ -14,6 +16,7 @@ pub mod judge;
 pub mod judgment;
 pub mod make;
 mod merge;
+pub mod names;
 mod packed;
 pub mod pair;
 pub mod print;
@@ -22,5 +25,6 @@ pub mod sample;
 pub mod shape;
 pub mod slots;
 mod take;
+pub mod tap;
 
 pub use print::Fingerprint;

@@ -62,15 +62,15 @@ impl Stored {
         }
     }
 
-    /// Reads a row of [`bytes`](Self::bytes) bytes. What does not decode becomes zeros, which relate to nothing.
-    pub(super) fn decode(self, bytes: &[u8], columns: usize) -> Vec<f32> {
-        let mut values = Vec::with_capacity(columns);
+    /// Reads a row of [`bytes`](Self::bytes) bytes into `values`. What does not decode becomes zeros, which relate to
+    /// nothing.
+    pub(super) fn decode(self, bytes: &[u8], columns: usize, values: &mut Vec<f32>) {
+        values.clear();
         match self {
-            Self::Plain(float) => float.decode(bytes, &mut values),
-            Self::Packed(kind) => values = unpack(kind, bytes, columns).unwrap_or_default(),
+            Self::Plain(float) => float.decode(bytes, values),
+            Self::Packed(kind) => *values = unpack(kind, bytes, columns).unwrap_or_default(),
         }
         values.resize(columns, 0.0);
-        values
     }
 }
 

@@ -5,10 +5,24 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    print::TensorPrint,
+    print::{MAX_SIDE, TensorPrint},
     slots::{Role, Slot},
 };
-use crate::formats::config::ModelConfig;
+use crate::formats::{config::ModelConfig, gguf};
+
+/// Architectures whose queries and keys llama.cpp's converter permutes, by its own names.
+const PERMUTED: [&str; 10] =
+    ["llama", "granite", "granitemoe", "arcee", "smollm3", "minicpm", "baichuan", "internlm2", "xverse", "deci"];
+
+/// Falcon says in words of its own how many groups share keys and values.
+fn falcon_groups(config: &ModelConfig) -> Option<u64> {
+    let raw = &config.raw;
+    let is_true = |key: &str| raw.get(key).and_then(serde_json::Value::as_bool) == Some(true);
+    if is_true("new_decoder_architecture") {
+        return raw.get("num_kv_heads").and_then(serde_json::Value::as_u64).filter(|number| *number <= 4096);
+    }
+    is_true("multi_query").then_some(1)
+}
 
 /// Widths and counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +44,8 @@ pub struct Shape {
     pub kv_heads: u64,
     /// Width of a head.
     pub head_dim: u64,
-    /// Whether llama.cpp interleaves the halves of this architecture's heads.
+    /// Whether the file stores the halves of each head interleaved, as llama.cpp does.
+    #[serde(skip)]
     pub has_permuted_heads: bool,
 }
 
@@ -46,9 +61,31 @@ impl Shape {
             feed_forward: config.intermediate_size.unwrap_or(0),
             vocabulary: config.vocab_size.unwrap_or(0),
             heads,
-            kv_heads: config.kv_heads.unwrap_or(heads),
+            kv_heads: config.kv_heads.or_else(|| falcon_groups(config)).unwrap_or(heads),
             head_dim,
             has_permuted_heads: false,
+        }
+    }
+
+    /// What the metadata of a GGUF file says.
+    pub fn of_gguf(header: &gguf::Header) -> Self {
+        let architecture = header.architecture().unwrap_or_default();
+        let number = |key: &str, limit: u64| {
+            header.integer(&format!("{architecture}.{key}")).filter(|number| *number <= limit).unwrap_or(0)
+        };
+        let (hidden, heads) = (number("embedding_length", MAX_SIDE), number("attention.head_count", 4096));
+        let kv_heads = number("attention.head_count_kv", 4096);
+        let head_dim = number("attention.key_length", MAX_SIDE);
+        Self {
+            architecture: architecture.chars().take(120).collect(),
+            hidden,
+            layers: 0,
+            feed_forward: number("feed_forward_length", MAX_SIDE),
+            vocabulary: 0,
+            heads,
+            kv_heads: if kv_heads > 0 { kv_heads } else { heads },
+            head_dim: if head_dim > 0 { head_dim } else { hidden.checked_div(heads).unwrap_or(0) },
+            has_permuted_heads: PERMUTED.contains(&architecture),
         }
     }
 

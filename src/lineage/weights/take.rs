@@ -1,217 +1,266 @@
-//! Takes the print of one stored tensor while its bytes pass, row by row.
+//! Takes the print of one stored tensor while its bytes pass.
+//!
+//! Every byte is digested and looked at for zeros, in runs as long as they come; only the few rows that are sampled are
+//! decoded.
 
 use super::{
+    digesting::{Digesting, canonical, zeros},
     grid,
     packed::Stored,
-    print::{Precision, RowPanel, TensorDigest, TensorPrint, VECTOR},
+    print::{Precision, RowPanel, TensorPrint, VECTOR},
     sample::{Axis, PANEL_COLUMNS, PANEL_ROWS, SIDE, positions},
-    slots::{Part, Role, Slot},
+    slots::{Layout, Part, Role, Slot},
 };
 
 /// Rows at the beginning of a matrix in which grids are looked for, and columns of each.
 const GRID_ROWS: usize = 64;
 const GRID_COLUMNS: usize = 8192;
+/// Bytes that are rounded at once.
+const PIECE: usize = 64 << 10;
 
 /// A stored tensor on its way into prints.
 pub(super) struct Taking {
     stored: Stored,
     columns: usize,
-    /// Which part each stored row belongs to, and which row of it it is.
-    places: Vec<Option<(usize, usize)>>,
+    /// Bytes of a row.
+    width: usize,
+    /// In the order of the stored rows.
+    runs: Vec<Run>,
+    run: usize,
+    row: u64,
     parts: Vec<Taken>,
-    rows_seen: usize,
     rest: Vec<u8>,
+    scratch: Scratch,
+}
+
+/// Stored rows that are consecutive rows of a part.
+struct Run {
+    start: u64,
+    end: u64,
+    part: usize,
+    row: u64,
+}
+
+/// Memory that is used again for every row.
+#[derive(Default)]
+struct Scratch {
+    values: Vec<f32>,
+    rounded: Vec<u8>,
 }
 
 /// A slot that fills.
 struct Taken {
     slot: Slot,
-    rows: usize,
-    wanted: Vec<Option<usize>>,
-    sampled_columns: Vec<usize>,
-    sample: Vec<f32>,
-    exact: Vec<TensorDigest>,
-    canonical: Vec<TensorDigest>,
+    rows: u64,
+    /// Rows that are decoded, in order.
+    looked_at: Vec<u64>,
+    sampled: Sampled,
+    panel: Option<Sampled>,
+    exact: Digesting,
+    /// For values that can be rounded and are not yet.
+    canonical: Option<Digesting>,
     zeros: u64,
+    /// Values that were looked at for zeros.
+    counted: u64,
     head: Vec<Vec<f32>>,
-    panel: Option<Panel>,
 }
 
-/// Rows of an embedding that fill.
-struct Panel {
-    wanted: Vec<Option<usize>>,
+/// Values at some rows and columns.
+struct Sampled {
+    /// Rows with their places in the sample, by row.
+    rows: Vec<(u64, usize)>,
     columns: Vec<usize>,
     values: Vec<f32>,
 }
 
-impl Panel {
-    fn new(rows: usize, columns: usize) -> Self {
-        let columns = sampled_columns(columns, PANEL_COLUMNS);
-        Self { wanted: wanted(rows, PANEL_ROWS), values: vec![0.0; rows.min(PANEL_ROWS) * columns.len()], columns }
+impl Sampled {
+    fn new(rows: u64, columns: usize, height: usize, width: usize) -> Self {
+        let places = positions(rows, height, Axis::Rows);
+        let mut rows: Vec<(u64, usize)> = places.iter().enumerate().map(|(place, row)| (*row, place)).collect();
+        rows.sort_unstable();
+        let columns: Vec<usize> =
+            positions(columns as u64, width, Axis::Columns).iter().map(|column| index(*column)).collect();
+        Self { values: vec![0.0; rows.len() * columns.len()], rows, columns }
     }
 
-    fn row(&mut self, row: usize, values: &[f32]) {
-        let Some(place) = self.wanted[row] else { return };
-        for (at, column) in self.columns.iter().enumerate() {
-            self.values[place * self.columns.len() + at] = finite(values[*column]);
+    fn row(&mut self, row: u64, values: &[f32]) {
+        let Ok(found) = self.rows.binary_search_by_key(&row, |(row, _)| *row) else { return };
+        let start = self.rows[found].1 * self.columns.len();
+        for (to, column) in self.values[start..].iter_mut().zip(&self.columns) {
+            // Infinities and what is no number relate to nothing.
+            *to = if values[*column].is_finite() { values[*column] } else { 0.0 };
         }
     }
-}
-
-/// Infinities and what is no number relate to nothing.
-fn finite(value: f32) -> f32 {
-    if value.is_finite() { value } else { 0.0 }
-}
-
-/// A share in as many decimals as matter, which a fingerprint file repeats exactly.
-fn rounded(share: f32, unit: f32) -> f32 {
-    if share.is_finite() { (share.clamp(0.0, 1.0) * unit).round() / unit } else { 1.0 }
-}
-
-fn sampled_columns(columns: usize, count: usize) -> Vec<usize> {
-    positions(columns as u64, count, Axis::Columns).iter().map(|column| index(*column)).collect()
 }
 
 fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Where each row of an axis stands among the sampled ones.
-fn wanted(rows: usize, count: usize) -> Vec<Option<usize>> {
-    let mut wanted = vec![None; rows];
-    for (place, row) in positions(rows as u64, count, Axis::Rows).iter().enumerate() {
-        wanted[index(*row)] = Some(place);
-    }
-    wanted
-}
-
 impl Taking {
-    /// Begins with a tensor of these dimensions, which fills these parts.
-    pub(super) fn new(stored: Stored, dimensions: &[u64], parts: Vec<Part>) -> Self {
-        let has_rows = dimensions.len() > 1;
-        let rows = if has_rows { index(dimensions[0]) } else { 1 };
-        let columns = index(dimensions.iter().skip(usize::from(has_rows)).product());
-        let mut places = vec![None; rows];
-        let mut taken = Vec::new();
-        for (number, part) in parts.into_iter().enumerate() {
-            let rows_of_part = index(part.rows());
-            let stored = part.runs.iter().cloned().flatten();
-            for (row, stored) in stored.enumerate() {
-                if let Some(place) = places.get_mut(index(stored)) {
-                    *place = Some((number, row));
-                }
+    /// Begins with a tensor that is laid out like this.
+    pub(super) fn new(stored: Stored, layout: Layout) -> Self {
+        let columns = index(layout.columns);
+        let mut runs = Vec::new();
+        let mut parts = Vec::new();
+        for (number, part) in layout.parts.into_iter().enumerate() {
+            let mut row = 0;
+            for run in &part.runs {
+                runs.push(Run { start: run.start, end: run.end, part: number, row });
+                row += run.end - run.start;
             }
-            taken.push(Taken::new(part.slot, rows_of_part, columns));
+            parts.push(Taken::new(part, columns, stored));
         }
-        Self { stored, columns, places, parts: taken, rows_seen: 0, rest: Vec::new() }
+        runs.sort_unstable_by_key(|run| run.start);
+        let (rest, scratch) = (Vec::new(), Scratch::default());
+        Self { stored, columns, width: stored.bytes(columns), runs, run: 0, row: 0, parts, rest, scratch }
     }
 
     /// Takes the next bytes.
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
-        let width = self.stored.bytes(self.columns);
-        if width == 0 {
+        if self.width == 0 {
             return;
         }
         if !self.rest.is_empty() {
-            let missing = (width - self.rest.len()).min(bytes.len());
+            let missing = (self.width - self.rest.len()).min(bytes.len());
             self.rest.extend_from_slice(&bytes[..missing]);
             bytes = &bytes[missing..];
-            if self.rest.len() == width {
-                let row = std::mem::take(&mut self.rest);
-                self.row(&row);
+            if self.rest.len() < self.width {
+                return;
             }
+            let row = std::mem::take(&mut self.rest);
+            self.rows(&row);
+            self.rest = row;
+            self.rest.clear();
         }
-        let whole = bytes.chunks_exact(width);
-        let left = whole.remainder();
-        whole.for_each(|row| self.row(row));
-        self.rest.extend_from_slice(left);
+        let whole = bytes.len() - bytes.len() % self.width;
+        self.rows(&bytes[..whole]);
+        self.rest.extend_from_slice(&bytes[whole..]);
     }
 
-    fn row(&mut self, bytes: &[u8]) {
-        let place = self.places.get(self.rows_seen).copied().flatten();
-        self.rows_seen += 1;
-        let Some((part, row)) = place else { return };
-        let part = &mut self.parts[part];
-        // Packed rows are unpacked only where somebody looks.
-        if self.stored.is_plain() || part.looks_at(row) {
-            let values = self.stored.decode(bytes, self.columns);
-            part.row(row, bytes, &values, self.stored.precision());
-        } else {
-            part.exact[row] = short(&blake3::hash(bytes));
+    /// Takes whole rows.
+    fn rows(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let Some(run) = self.runs.get(self.run) else { return };
+            let left = (bytes.len() / self.width) as u64;
+            if self.row < run.start {
+                let skipped = left.min(run.start - self.row);
+                self.row += skipped;
+                bytes = &bytes[index(skipped) * self.width..];
+                continue;
+            }
+            let count = left.min(run.end - self.row);
+            let (taken, rest) = bytes.split_at(index(count) * self.width);
+            let first = run.row + (self.row - run.start);
+            self.parts[run.part].rows(first, taken, self.stored, self.columns, &mut self.scratch);
+            self.row += count;
+            bytes = rest;
+            if self.row >= run.end {
+                self.run += 1;
+            }
         }
     }
 
     /// Returns the prints, and the panel when the embedding was among them.
     pub(super) fn finish(self) -> Vec<(Slot, TensorPrint, Option<RowPanel>)> {
-        let (precision, columns) = (self.stored.precision(), self.columns);
+        let (precision, columns) = (self.stored.precision(), self.columns as u64);
         self.parts.into_iter().map(|part| part.finish(precision, columns)).collect()
     }
 }
 
 impl Taken {
-    fn new(slot: Slot, rows: usize, columns: usize) -> Self {
-        let is_vector = rows == 1;
-        let (height, width) = if is_vector { (1, VECTOR) } else { (SIDE, SIDE) };
-        let sampled_columns = sampled_columns(columns, width);
+    fn new(part: Part, columns: usize, stored: Stored) -> Self {
+        let (rows, slot) = (part.rows(), part.slot);
+        let is_matrix = rows > 1;
+        let (height, width) = if is_matrix { (SIDE, SIDE) } else { (1, VECTOR) };
+        let sampled = Sampled::new(rows, columns, height, width);
+        let has_panel = slot.role == Role::Embed && is_matrix;
+        let panel = has_panel.then(|| Sampled::new(rows, columns, PANEL_ROWS, PANEL_COLUMNS));
+        let head = if is_matrix { rows.min(GRID_ROWS as u64) } else { 0 };
+        let of_panel = panel.iter().flat_map(|panel| &panel.rows);
+        let mut looked_at: Vec<u64> = sampled.rows.iter().chain(of_panel).map(|(row, _)| *row).chain(0..head).collect();
+        looked_at.sort_unstable();
+        looked_at.dedup();
+        let rounds = stored.is_plain() && stored.precision() != Precision::Bf16;
         Self {
-            sample: vec![0.0; rows.min(height) * sampled_columns.len()],
-            wanted: wanted(rows, height),
-            sampled_columns,
-            exact: vec![[0; 16]; rows],
-            canonical: vec![[0; 16]; rows],
+            exact: Digesting::new(&slot.role, rows),
+            canonical: rounds.then(|| Digesting::new(&slot.role, rows)),
+            head: vec![Vec::new(); index(head)],
             zeros: 0,
-            head: Vec::new(),
-            panel: (slot.role == Role::Embed && !is_vector).then(|| Panel::new(rows, columns)),
+            counted: 0,
             rows,
+            looked_at,
+            sampled,
+            panel,
             slot,
         }
     }
 
-    fn looks_at(&self, row: usize) -> bool {
-        let in_panel = self.panel.as_ref().is_some_and(|panel| panel.wanted[row].is_some());
-        in_panel || self.wanted[row].is_some() || row < GRID_ROWS
-    }
-
-    fn row(&mut self, row: usize, bytes: &[u8], values: &[f32], precision: Precision) {
-        self.exact[row] = short(&blake3::hash(bytes));
-        self.canonical[row] = if precision == Precision::Bf16 {
-            self.exact[row]
-        } else {
-            let rounded: Vec<u8> = values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect();
-            short(&blake3::hash(&rounded))
-        };
-        self.zeros += values.iter().filter(|value| **value == 0.0).count() as u64;
-        if let Some(place) = self.wanted[row] {
-            let width = self.sampled_columns.len();
-            for (at, column) in self.sampled_columns.iter().enumerate() {
-                self.sample[place * width + at] = finite(values[*column]);
+    /// Takes consecutive rows of the slot.
+    fn rows(&mut self, first: u64, bytes: &[u8], stored: Stored, columns: usize, scratch: &mut Scratch) {
+        let width = stored.bytes(columns);
+        let end = first + (bytes.len() / width) as u64;
+        self.exact.rows(first, bytes, width);
+        if let Stored::Plain(float) = stored {
+            self.zeros += zeros(float, bytes);
+            self.counted += (bytes.len() / float.size()) as u64;
+            if let Some(digesting) = &mut self.canonical {
+                let narrow = columns * 2;
+                let rows = (PIECE / width).max(1);
+                for (number, piece) in bytes.chunks(rows * width).enumerate() {
+                    scratch.rounded.clear();
+                    canonical(float, piece, &mut scratch.rounded);
+                    digesting.rows(first + (number * rows) as u64, &scratch.rounded, narrow);
+                }
             }
         }
-        if row < GRID_ROWS && self.rows > 1 {
-            self.head.push(values[..values.len().min(GRID_COLUMNS)].to_vec());
+        let from = self.looked_at.partition_point(|row| *row < first);
+        for place in from..self.looked_at.len() {
+            let row = self.looked_at[place];
+            if row >= end {
+                break;
+            }
+            let start = index(row - first) * width;
+            stored.decode(&bytes[start..start + width], columns, &mut scratch.values);
+            self.look(row, &scratch.values, stored);
         }
+    }
+
+    fn look(&mut self, row: u64, values: &[f32], stored: Stored) {
+        self.sampled.row(row, values);
         if let Some(panel) = &mut self.panel {
             panel.row(row, values);
+        }
+        if let Some(head) = self.head.get_mut(index(row)) {
+            *head = values[..values.len().min(GRID_COLUMNS)].to_vec();
+        }
+        if !stored.is_plain() {
+            self.zeros += values.iter().filter(|value| **value == 0.0).count() as u64;
+            self.counted += values.len() as u64;
         }
     }
 
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a share")]
-    fn finish(self, precision: Precision, columns: usize) -> (Slot, TensorPrint, Option<RowPanel>) {
-        let size = (self.rows * columns).max(1);
+    fn finish(self, precision: Precision, columns: u64) -> (Slot, TensorPrint, Option<RowPanel>) {
+        let exact = self.exact.finish(precision, self.rows, columns);
+        let of_values = match self.canonical {
+            Some(digesting) => Some(digesting.finish(Precision::Bf16, self.rows, columns)),
+            None => (precision == Precision::Bf16).then_some(exact),
+        };
         let print = TensorPrint {
-            rows: self.rows as u64,
-            columns: columns as u64,
+            rows: self.rows,
+            columns,
             precision,
-            exact: Some(digest(&self.exact, precision, columns)),
-            canonical: (precision != Precision::Packed).then(|| digest(&self.canonical, Precision::Bf16, columns)),
-            zeros: rounded((self.zeros as f64 / size as f64) as f32, 1e6),
+            exact: Some(exact),
+            canonical: of_values,
+            zeros: rounded((self.zeros as f64 / self.counted.max(1) as f64) as f32, 1e6),
             distinct: rounded(grid::distinct(&self.head), 1e4),
             lattice: rounded(grid::lattice(&self.head), 1e4),
-            sample: self.sample,
+            sample: self.sampled.values,
         };
         let panel = self.panel.map(|panel| RowPanel {
             precision,
-            vocabulary: self.rows as u64,
+            vocabulary: self.rows,
             columns: panel.columns.len(),
             values: panel.values,
         });
@@ -219,19 +268,9 @@ impl Taken {
     }
 }
 
-fn short(hash: &blake3::Hash) -> TensorDigest {
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hash.as_bytes()[..16]);
-    digest
-}
-
-fn digest(rows: &[TensorDigest], precision: Precision, columns: usize) -> TensorDigest {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{precision:?} {} {columns}\n", rows.len()).as_bytes());
-    rows.iter().for_each(|row| {
-        hasher.update(row);
-    });
-    short(&hasher.finalize())
+/// A share in as many decimals as matter, which a fingerprint file repeats exactly.
+fn rounded(share: f32, unit: f32) -> f32 {
+    if share.is_finite() { (share.clamp(0.0, 1.0) * unit).round() / unit } else { 1.0 }
 }
 
 #[cfg(test)]
@@ -239,35 +278,48 @@ mod tests {
     use super::*;
     use crate::formats::floats::Float;
 
-    fn take(values: &[f32], dimensions: &[u64], piece: usize) -> TensorPrint {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let part = Part { slot: Slot::once(Role::Embed), runs: vec![0..dimensions[0]] };
-        let mut taking = Taking::new(Stored::Plain(Float::F32), dimensions, vec![part]);
+    fn take(bytes: &[u8], float: Float, dimensions: [u64; 2], role: Role, piece: usize) -> TensorPrint {
+        let [rows, columns] = dimensions;
+        let parts = vec![Part { slot: Slot::once(role), runs: vec![0..rows] }];
+        let mut taking = Taking::new(Stored::Plain(float), Layout { rows, columns, parts });
         bytes.chunks(piece).for_each(|piece| taking.push(piece));
         taking.finish().remove(0).1
+    }
+
+    fn singles(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
     }
 
     #[test]
     fn pieces_of_any_size_give_the_same_print() {
         let values: Vec<f32> = (0..40 * 48_u16).map(|i| (f32::from(i) * 0.37).sin()).collect();
-        let whole = take(&values, &[40, 48], usize::MAX);
-        for piece in [1, 7, 192, 1000] {
-            assert_eq!(take(&values, &[40, 48], piece), whole);
+        for role in [Role::Embed, Role::Query] {
+            let whole = take(&singles(&values), Float::F32, [40, 48], role.clone(), usize::MAX);
+            for piece in [1, 7, 192, 1000] {
+                assert_eq!(take(&singles(&values), Float::F32, [40, 48], role.clone(), piece), whole);
+            }
+            let (rows, columns) = (positions(40, 32, Axis::Rows), positions(48, 32, Axis::Columns));
+            assert_eq!(whole.sample[5 * 32 + 9], values[index(rows[5] * 48 + columns[9])]);
         }
-        let (rows, columns) = (positions(40, 32, Axis::Rows), positions(48, 32, Axis::Columns));
-        assert_eq!(whole.sample[5 * 32 + 9], values[index(rows[5] * 48 + columns[9])]);
     }
 
     #[test]
     fn a_cast_keeps_the_canonical_digest() {
-        let values: Vec<f32> = (0..64_u8).map(|i| half::bf16::from_f32((f32::from(i) * 0.37).sin()).to_f32()).collect();
-        let wide = take(&values, &[8, 8], 64);
-        let bytes: Vec<u8> = values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect();
-        let part = Part { slot: Slot::once(Role::Head), runs: vec![0..8] };
-        let mut taking = Taking::new(Stored::Plain(Float::Bf16), &[8, 8], vec![part]);
-        taking.push(&bytes);
-        let narrow = taking.finish().remove(0).1;
-        assert_eq!(wide.canonical, narrow.canonical);
-        assert_ne!(wide.exact, narrow.exact);
+        let exact: Vec<f32> = (0..64_u8).map(|i| half::bf16::from_f32((f32::from(i) * 0.37).sin()).to_f32()).collect();
+        let brains: Vec<u8> = exact.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect();
+        for role in [Role::Head, Role::Key] {
+            let wide = take(&singles(&exact), Float::F32, [8, 8], role.clone(), 64);
+            let narrow = take(&brains, Float::Bf16, [8, 8], role, usize::MAX);
+            assert_eq!(wide.canonical, narrow.canonical);
+            assert_ne!(wide.exact, narrow.exact);
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_left_out_of_samples() {
+        let values = [f32::NAN, f32::INFINITY, 0.0, -0.0, 1.0, 2.0, 3.0, 4.0];
+        let print = take(&singles(&values), Float::F32, [2, 4], Role::Up, 64);
+        assert!(print.sample.iter().all(|value| value.is_finite()));
+        assert_eq!(print.zeros, 0.25);
     }
 }
