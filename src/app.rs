@@ -6,7 +6,9 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use sqlx::PgPool;
 
-use crate::{config::ServeOptions, storage::BlobStore, tally::Tally, telemetry::Metrics};
+use crate::{
+    config::ServeOptions, lineage::relatives::PrintCache, storage::BlobStore, tally::Tally, telemetry::Metrics,
+};
 
 /// Everything a request or a job may need; cheap to clone.
 #[derive(Clone)]
@@ -21,6 +23,8 @@ pub struct App {
     pub metrics: Metrics,
     /// What lists and totals counted since the data changed last.
     pub tally: Tally,
+    /// Fingerprints that were read lately.
+    pub prints: PrintCache,
     /// How we serve; defaults where nothing is served.
     pub options: Arc<ServeOptions>,
     /// Command that runs the confined child of smoke tests: this very binary.

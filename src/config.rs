@@ -57,3 +57,11 @@ pub struct ServeOptions {
     #[arg(long, env = "HERDBOOK_JOBS", default_value_t = 1, value_name = "N")]
     pub jobs: usize,
 }
+
+impl ServeOptions {
+    /// Options of a process that serves nothing.
+    pub fn offline() -> Self {
+        let listen = "127.0.0.1:0".to_owned();
+        Self { listen, public_url: None, trust_proxy: false, http_workers: 1, jobs: 0 }
+    }
+}

@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("smoke", "catalog db digest formats name storage"),
     ("import", "auth catalog db digest formats license lineage name"),
     ("demo", "digest formats name smoke"),
-    ("app", "config db storage tally telemetry xet"),
+    ("app", "config db lineage storage tally telemetry xet"),
     (
         "jobs",
         "app auth catalog codec config db digest formats import license lineage name smoke storage tally telemetry xet",

@@ -9,12 +9,14 @@ mod client;
 mod demo;
 mod fsck;
 mod gc;
+mod identify;
 mod import;
 mod lineage;
 mod openapi;
 mod operator;
 mod pull;
 mod push;
+mod reindex;
 mod serve;
 pub mod smoke;
 pub mod smoke_child;
@@ -44,6 +46,8 @@ enum Command {
     Push(push::Args),
     /// Pull a model into a folder
     Pull(pull::Args),
+    /// Find out what weights on this disk were made from, without uploading them
+    Identify(identify::Args),
     /// Import catalogued models from JSON lines
     Import(import::Args),
     /// Load the demonstration herd into a server
@@ -61,6 +65,8 @@ enum Command {
     Fsck(fsck::Args),
     /// Remove what nothing names any more
     Gc(gc::Args),
+    /// Make fingerprints again that another version made
+    Reindex(reindex::Args),
     /// Manage users
     User(user::Args),
     /// Manage tokens
@@ -99,6 +105,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Worker(args) => worker::run(args).await,
         Command::Push(args) => push::run(args).await,
         Command::Pull(args) => pull::run(args).await,
+        Command::Identify(args) => identify::run(args).await,
         Command::Import(args) => import::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Lineage(args) => lineage::run(args).await,
@@ -107,6 +114,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::SmokeChild(args) => Ok(smoke_child::run(args)),
         Command::Fsck(args) => fsck::run(args).await,
         Command::Gc(args) => gc::run(args).await,
+        Command::Reindex(args) => reindex::run(args).await,
         Command::User(args) => user::run(args).await,
         Command::Token(args) => token::run(args).await,
         Command::Openapi => openapi::run(),

@@ -23,6 +23,7 @@ use crate::{
     auth::{self, Scope},
     config::{DataOptions, ServeOptions},
     db, http, jobs,
+    lineage::relatives::PrintCache,
     storage::BlobStore,
     tally::Tally,
     telemetry::{self, Metrics},
@@ -96,6 +97,7 @@ pub(super) async fn build(
         secret,
         metrics: Metrics::default(),
         tally: Tally::default(),
+        prints: PrintCache::default(),
         options: Arc::new(serve),
         smoke_program: Arc::new(smoke_program),
     })

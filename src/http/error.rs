@@ -260,6 +260,11 @@ impl From<lineage::Error> for ApiError {
         let (status, code) = match error {
             E::Catalog(error) => return error.into(),
             E::Database(error) => return error.into(),
+            E::Storage(error) => return error.into(),
+            E::Auth(error) => return error.into(),
+            E::NoReason(_) => (StatusCode::BAD_REQUEST, "no-reason"),
+            E::UnknownPolicy(_) => (StatusCode::BAD_REQUEST, "unknown-policy"),
+            E::Weights(_) => return Self::internal(&error),
             E::Cycle(_) => (StatusCode::CONFLICT, "lineage-cycle"),
             E::Itself(_) => (StatusCode::BAD_REQUEST, "lineage-self"),
             E::ClaimNotFound(_) => (StatusCode::NOT_FOUND, "claim-not-found"),

@@ -27,6 +27,9 @@ use error::ApiError;
 /// Largest JSON body, in bytes; uploads stream and have no such limit.
 const MAX_JSON: usize = 4 * 1024 * 1024;
 
+/// Largest fingerprint that is read, in bytes.
+const MAX_FINGERPRINT: usize = 16 * 1024 * 1024;
+
 /// Builds the server on a bound socket; it runs when awaited and drains requests when stopped.
 pub fn server(app: App, listener: TcpListener) -> std::io::Result<Server> {
     let workers = app.options.http_workers.max(1);
@@ -40,6 +43,7 @@ pub fn server(app: App, listener: TcpListener) -> std::io::Result<Server> {
                     .content_type_required(false)
                     .error_handler(move |error, _| bad(format!("the body is not the JSON that was expected: {error}"))),
             )
+            .app_data(web::PayloadConfig::new(MAX_FINGERPRINT))
             .app_data(web::QueryConfig::default().error_handler(move |error, _| bad(error.to_string())))
             .app_data(web::FormConfig::default().error_handler(move |error, _| bad(error.to_string())))
             .app_data(web::PathConfig::default().error_handler(move |error, _| bad(error.to_string())))

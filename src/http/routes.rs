@@ -3,7 +3,7 @@
 use actix_web::web::{ServiceConfig, delete, get, head, post, put};
 
 use super::{
-    api::{audit, files, import, lineage, models, openapi, registry, smoke, uploads},
+    api::{audit, evidence, files, import, lineage, models, openapi, registry, smoke, uploads},
     health, hub, ui,
 };
 
@@ -33,6 +33,9 @@ fn api(config: &mut ServiceConfig) {
         .route("/api/v1/audit", get().to(audit::get_audit))
         .route("/api/v1/licenses", get().to(audit::list_licenses))
         .route("/api/v1/licenses/{key}", get().to(audit::get_license_terms))
+        .route("/api/v1/identify", post().to(evidence::post_identify))
+        .route("/api/v1/namespaces/{ns}/lineage-policy", get().to(evidence::get_policy))
+        .route("/api/v1/namespaces/{ns}/lineage-policy", put().to(evidence::put_policy))
         .route("/api/v1/lineage/path", get().to(lineage::get_path))
         .route("/api/v1/lineage/common-ancestor", get().to(lineage::get_common_ancestor))
         .route("/api/v1/models", get().to(models::list_models))
@@ -41,6 +44,12 @@ fn api(config: &mut ServiceConfig) {
         .route("/api/v1/models/{ns}/{name}", delete().to(models::delete_model))
         .route("/api/v1/models/{ns}/{name}/license", get().to(audit::get_license))
         .route("/api/v1/models/{ns}/{name}/lineage", get().to(lineage::get_lineage))
+        .route("/api/v1/models/{ns}/{name}/lineage/{parent_ns}/{parent_name}", get().to(evidence::get_link))
+        .route(
+            "/api/v1/models/{ns}/{name}/lineage/{parent_ns}/{parent_name}/decisions",
+            post().to(evidence::post_decision),
+        )
+        .route("/api/v1/models/{ns}/{name}/fingerprint", get().to(evidence::get_fingerprint))
         .route("/api/v1/models/{ns}/{name}/claims", post().to(lineage::post_claim))
         .route("/api/v1/models/{ns}/{name}/smoke-tests", get().to(smoke::list_smoke_tests))
         .route("/api/v1/models/{ns}/{name}/smoke-tests", post().to(smoke::run_smoke_test))

@@ -2,7 +2,11 @@
 //!
 //! A job is a small serializable struct, enqueued in the transaction that makes it necessary. Its body may run twice.
 
+mod adopt_orphans;
+mod check_lineage;
+mod compare_weights;
 mod count_descendants;
+pub mod fingerprint;
 mod judge_license;
 pub mod publish;
 pub mod queue;
@@ -12,7 +16,11 @@ pub mod worker;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::app::App;
+pub use adopt_orphans::AdoptOrphans;
+pub use check_lineage::CheckLineage;
+pub use compare_weights::CompareWeights;
 pub use count_descendants::CountDescendants;
+pub use fingerprint::FingerprintRevision;
 pub use judge_license::JudgeLicense;
 pub use smoke_test::SmokeTest;
 
@@ -52,6 +60,10 @@ async fn run(app: &App, kind: &str, payload: serde_json::Value) -> Outcome {
     match kind {
         SmokeTest::KIND => run_as::<SmokeTest>(app, payload).await,
         JudgeLicense::KIND => run_as::<JudgeLicense>(app, payload).await,
+        FingerprintRevision::KIND => run_as::<FingerprintRevision>(app, payload).await,
+        CheckLineage::KIND => run_as::<CheckLineage>(app, payload).await,
+        AdoptOrphans::KIND => run_as::<AdoptOrphans>(app, payload).await,
+        CompareWeights::KIND => run_as::<CompareWeights>(app, payload).await,
         CountDescendants::KIND => run_as::<CountDescendants>(app, payload).await,
         other => Outcome::Fail(format!("jobs of kind `{other}` are not known to this version")),
     }

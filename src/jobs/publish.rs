@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{CountDescendants, JudgeLicense, SmokeTest, queue};
+use super::{CountDescendants, FingerprintRevision, JudgeLicense, SmokeTest, queue};
 use crate::{
     app::App,
     auth::Caller,
@@ -55,6 +55,7 @@ pub async fn publish_and_enqueue(
 
 /// Enqueues what a new revision makes necessary.
 async fn follow_up(tx: &mut PgConnection, model_id: i64, revision_id: i64) -> Result<(), queue::Error> {
+    queue::enqueue(tx, &FingerprintRevision { model_id, revision_id }).await?;
     queue::enqueue(tx, &SmokeTest { model_id, revision_id }).await?;
     enqueue_after_lineage(tx, model_id).await
 }

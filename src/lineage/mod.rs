@@ -3,8 +3,16 @@
 //! Claims are declared by people or inferred from files. Whether the weights agree is another step; until it ran, a
 //! claim's verdict is `pending`. What a viewer may not read is neither shown nor walked through.
 
+pub mod check;
+pub mod comparison;
 pub mod db;
+mod files;
+pub mod fingerprint;
+pub mod folder;
+pub mod identify;
+pub mod link;
 mod record;
+pub mod relatives;
 pub mod weights;
 
 use std::{fmt, str::FromStr};
@@ -36,6 +44,21 @@ pub enum Error {
         "`{0}` is not a relation, use one of: finetune, adapter, merge, quantized, copy, pruned, extended, distill, unknown"
     )]
     UnknownRelation(String),
+    /// A decision without a reason, or with a novel.
+    #[error("say why, in at most {0} bytes")]
+    NoReason(usize),
+    /// A policy that is not known.
+    #[error("`{0}` is not a policy, use one of: note, review, quarantine")]
+    UnknownPolicy(String),
+    /// The caller may not.
+    #[error(transparent)]
+    Auth(#[from] crate::auth::Error),
+    /// Weights cannot be read.
+    #[error("the weights cannot be read: {0}")]
+    Weights(std::io::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] crate::storage::Error),
     /// The catalog refused.
     #[error(transparent)]
     Catalog(#[from] catalog::Error),

@@ -79,6 +79,8 @@ pub async fn list_unused(db: &mut PgConnection, before: OffsetDateTime) -> Resul
         where b.last_used_at < $1
             and not exists (select from files f where f.digest = b.digest)
             and not exists (select from upload_files u where u.digest = b.digest)
+            and not exists (select from fingerprints p where p.blob = b.digest)
+            and not exists (select from file_prints p where p.blob = b.digest)
         order by b.digest
         "#,
         before,
@@ -103,6 +105,8 @@ pub async fn take_unused(db: &mut PgConnection, digest: &Digest, before: OffsetD
             and b.last_used_at < $2
             and not exists (select from files f where f.digest = b.digest)
             and not exists (select from upload_files u where u.digest = b.digest)
+            and not exists (select from fingerprints p where p.blob = b.digest)
+            and not exists (select from file_prints p where p.blob = b.digest)
         on conflict (user_id) do update set generation = g.generation + 1
         "#,
         digest.as_bytes(),
@@ -117,6 +121,8 @@ pub async fn take_unused(db: &mut PgConnection, digest: &Digest, before: OffsetD
             and b.last_used_at < $2
             and not exists (select from files f where f.digest = b.digest)
             and not exists (select from upload_files u where u.digest = b.digest)
+            and not exists (select from fingerprints p where p.blob = b.digest)
+            and not exists (select from file_prints p where p.blob = b.digest)
         "#,
         digest.as_bytes(),
         before,

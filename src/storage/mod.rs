@@ -114,6 +114,12 @@ impl BlobStore {
         read.map_err(|error| missing(error.into(), digest))
     }
 
+    /// Reads a whole blob of at most `limit` bytes into memory; a longer one is cut.
+    pub async fn read_all(&self, digest: &Digest, limit: u64) -> Result<Bytes, Error> {
+        let found = self.objects.head(&blob_path(digest)).await.map_err(|error| missing(error.into(), digest))?;
+        self.read_bytes(digest, 0..found.size.min(limit)).await
+    }
+
     /// Tells whether the blob's object is there.
     pub async fn exists(&self, digest: &Digest) -> Result<bool, Error> {
         match self.objects.head(&blob_path(digest)).await {

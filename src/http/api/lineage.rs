@@ -11,7 +11,7 @@ use crate::{
     auth::Caller,
     catalog::{self, Model},
     http::{error::ApiResult, extract::ModelPath},
-    jobs::publish::enqueue_after_lineage,
+    jobs::{CheckLineage, publish::enqueue_after_lineage, queue},
     lineage::{
         self, Declaration, Direction, Graph, Relation,
         db::{MAX_NODES, Walk},
@@ -142,6 +142,7 @@ pub async fn post_claim(
         lineage::declare(&mut tx, &caller, &child, &declaration).await?;
     }
     enqueue_after_lineage(&mut tx, child.id).await?;
+    queue::enqueue(&mut tx, &CheckLineage { model_id: child.id, spread: false }).await?;
     let parents = lineage::db::list_parents(&mut tx, child.id, &caller.viewer()).await?;
     tx.commit().await?;
     Ok(Json(json!({ "parents": parents })))

@@ -1,6 +1,7 @@
 //! REST v1: JSON in and out, errors as problem+json, described at `/api/v1/openapi.json`.
 
 pub mod audit;
+pub mod evidence;
 pub mod files;
 pub mod import;
 pub mod lineage;
@@ -10,12 +11,14 @@ pub mod registry;
 pub mod smoke;
 pub mod uploads;
 
+use actix_web::http::StatusCode;
 use sqlx::PgConnection;
 
 use super::{error::ApiError, extract::ModelPath};
 use crate::{
     auth::Caller,
     catalog::{self, Model},
+    lineage::db as lineage_db,
 };
 
 /// Returns the model of a path, if the caller may read it.
@@ -35,4 +38,20 @@ pub(crate) async fn administrable(db: &mut PgConnection, caller: &Caller, path: 
     let model = readable(db, caller, path).await?;
     caller.require_administer(model.name.namespace())?;
     Ok(model)
+}
+
+/// Refuses to serve the files of a model that is in quarantine to those who do not push to it.
+pub(crate) async fn check_quarantine(db: &mut PgConnection, caller: &Caller, model: &Model) -> Result<(), ApiError> {
+    if caller.may_write(model.name.namespace()) {
+        return Ok(());
+    }
+    if lineage_db::find_hold(db, model.id).await?.as_deref() != Some("quarantine") {
+        return Ok(());
+    }
+    let message = format!(
+        "`{0}` is in quarantine: the weights contradict the base that it declares, and its owners chose not to serve it \
+         until that is settled; see /{0}/pedigree",
+        model.name
+    );
+    Err(ApiError::new(StatusCode::FORBIDDEN, "quarantined", message))
 }

@@ -23,7 +23,7 @@ use crate::{
         error::{ApiError, ApiResult},
         extract::ModelPath,
     },
-    jobs::{publish::enqueue_after_lineage, queue},
+    jobs::{AdoptOrphans, CheckLineage, publish::enqueue_after_lineage, queue},
     lineage,
 };
 
@@ -195,6 +195,10 @@ pub(crate) async fn change_visibility(
     visibility: Visibility,
 ) -> ApiResult<()> {
     catalog::set_visibility(tx, model.id, visibility).await?;
+    if visibility == Visibility::Private {
+        lineage::db::rename_in_verdicts(tx, &model.name.to_string(), "another model", model.id).await?;
+    }
+    queue::enqueue(tx, &CheckLineage { model_id: model.id, spread: true }).await?;
     catalog::record_event(tx, caller.name(), "visibility changed", Some(model), &json!({ "to": visibility })).await?;
     Ok(enqueue_after_lineage(tx, model.id).await?)
 }
@@ -220,8 +224,11 @@ pub(crate) async fn delete(tx: &mut PgConnection, caller: &Caller, model: &catal
     let children = lineage::db::list_child_ids(tx, model.id).await?;
     let parents = lineage::db::list_parent_ids(tx, model.id).await?;
     catalog::delete_model(tx, model).await?;
+    for id in &children {
+        queue::enqueue(tx, &CheckLineage { model_id: *id, spread: false }).await?;
+    }
     for id in children.into_iter().chain(parents) {
         enqueue_after_lineage(tx, id).await?;
     }
-    Ok(())
+    Ok(queue::enqueue(tx, &AdoptOrphans {}).await?)
 }

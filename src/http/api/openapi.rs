@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{audit, files, import, lineage, models, registry, smoke, uploads};
+use super::{audit, evidence, files, import, lineage, models, registry, smoke, uploads};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,6 +23,12 @@ use super::{audit, files, import, lineage, models, registry, smoke, uploads};
         lineage::get_path,
         lineage::get_common_ancestor,
         lineage::post_claim,
+        evidence::get_link,
+        evidence::post_decision,
+        evidence::get_fingerprint,
+        evidence::post_identify,
+        evidence::get_policy,
+        evidence::put_policy,
         audit::get_license,
         audit::get_audit,
         audit::list_licenses,
@@ -45,6 +51,8 @@ use super::{audit, files, import, lineage, models, registry, smoke, uploads};
         uploads::Known,
         uploads::CommitBody,
         lineage::ClaimBody,
+        evidence::DecisionBody,
+        evidence::PolicyBody,
         registry::NewToken
     ))
 )]

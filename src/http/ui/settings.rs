@@ -23,7 +23,7 @@ use crate::{
         error::ApiError,
         extract::ModelPath,
     },
-    jobs::publish::enqueue_after_lineage,
+    jobs::{CheckLineage, publish::enqueue_after_lineage, queue},
     lineage::{self, Declaration, Relation},
     name::ModelName,
 };
@@ -89,6 +89,7 @@ pub async fn change_settings(
             let declaration = Declaration { parent: &parent, revision: None, relation, note: &form.note };
             lineage::declare(&mut tx, &caller, &model, &declaration).await?;
             enqueue_after_lineage(&mut tx, model.id).await?;
+            queue::enqueue(&mut tx, &CheckLineage { model_id: model.id, spread: false }).await?;
             place = format!("/{}/pedigree", model.name);
         }
         "delete" if form.confirm.trim() == model.name.to_string() => {

@@ -26,7 +26,8 @@ pub(crate) async fn insert_claim(db: &mut PgConnection, new: &NewClaim<'_>) -> R
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         on conflict (child_id, parent_id, source) where withdrawn_at is null do update set
             parent_revision = excluded.parent_revision, revision_id = excluded.revision_id,
-            relation = excluded.relation, evidence = excluded.evidence, created_by = excluded.created_by
+            relation = excluded.relation, evidence = excluded.evidence, created_by = excluded.created_by,
+            verdict = 'pending'
         "#,
         new.child_id,
         new.parent_id,
@@ -114,13 +115,20 @@ pub async fn update_lineage_status(db: &mut PgConnection, model_id: i64) -> Resu
         r#"
         update models m set lineage_status = coalesce((
             select case
-                when bool_or(c.verdict = 'contradicted') then 'contradicted'
-                when bool_and(c.verdict in ('confirmed', 'confirmed_family')) then 'confirmed'
-                when bool_or(c.origin = 'declared') then 'declared'
+                when bool_or(c.verdict = 'contradicted' and c.origin <> 'detected' and coalesce((
+                    select d.action from link_decisions d
+                    where d.child_id = c.child_id and d.parent_id = c.parent_id
+                        and d.action in ('confirm', 'overrule', 'reopen')
+                    order by d.id desc limit 1), '') <> 'overrule') then 'contradicted'
                 when bool_and(c.origin = 'detected') then 'detected'
+                when bool_or(c.verdict = 'pending') then 'declared'
+                when bool_and(c.verdict in ('confirmed', 'confirmed_family', 'detected')) then 'confirmed'
+                when bool_or(c.verdict = 'unverifiable') then 'unverifiable'
                 else 'declared'
             end
-            from claims c where c.child_id = m.id and c.withdrawn_at is null
+            from claims c join models p on p.id = c.parent_id
+            where c.child_id = m.id and c.withdrawn_at is null
+                and (m.visibility = 'private' or p.visibility = 'public')
         ), 'none')
         where m.id = $1
         "#,
@@ -203,10 +211,12 @@ pub async fn list_parents(db: &mut PgConnection, model_id: i64, viewer: &Viewer)
         Claim,
         r#"
         select ch.namespace || '/' || ch.name as "child!", m.namespace || '/' || m.name as "parent!",
-            c.parent_revision, c.relation, c.origin, c.source, c.verdict, c.confidence, c.evidence, c.in_cycle
+            c.parent_revision, c.relation, c.origin, c.source, c.verdict, c.confidence,
+            c.evidence || coalesce(jsonb_build_object('sentence', v.sentence), '{}') as "evidence!", c.in_cycle
         from claims c
         join models m on m.id = c.parent_id
         join models ch on ch.id = c.child_id
+        left join verdicts v on v.child_id = c.child_id and v.parent_id = c.parent_id and v.superseded_at is null
         where c.child_id = $1 and c.withdrawn_at is null
             and (m.visibility = 'public' or $2 or m.namespace_key = any($3))
         order by (c.origin <> 'declared'), m.key, c.source

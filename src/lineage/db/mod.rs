@@ -2,8 +2,18 @@
 
 mod claims;
 mod counts;
+mod decisions;
+mod fingerprints;
+mod judgments;
+mod links;
+mod verdicts;
 mod walk;
 
 pub use claims::*;
 pub use counts::*;
+pub use decisions::*;
+pub use fingerprints::*;
+pub use judgments::*;
+pub(crate) use links::*;
+pub use verdicts::*;
 pub use walk::*;

@@ -1,6 +1,6 @@
 //! What was decided of a model, and what is known of a herd.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -120,8 +120,26 @@ impl Tree {
         at
     }
 
-    pub(super) fn parents(&self, member: usize) -> &[usize] {
+    /// The parents that were decided.
+    pub fn parents(&self, member: usize) -> &[usize] {
         self.judged.get(&member).map_or(&[], |judgment| &judgment.parents)
+    }
+
+    /// Whether a member descends from another, through any number of generations.
+    pub fn descends(&self, member: usize, from: usize) -> bool {
+        let mut open = vec![member];
+        let mut known = HashSet::from([member]);
+        while let Some(at) = open.pop() {
+            for parent in self.parents(at) {
+                if *parent == from {
+                    return true;
+                }
+                if known.insert(*parent) {
+                    open.push(*parent);
+                }
+            }
+        }
+        false
     }
 
     pub(super) fn is_merge(&self, member: usize) -> bool {

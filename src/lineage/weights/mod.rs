@@ -6,8 +6,11 @@
 
 pub mod bands;
 mod budget;
+pub mod claim;
 mod digesting;
+pub mod evidence;
 mod exact;
+pub mod family;
 pub mod file;
 mod grid;
 pub mod herd;

@@ -1,0 +1,58 @@
+//! Checks a model's parents against the weights, and has done again what depends on the answer.
+
+use serde::{Deserialize, Serialize};
+use tracing::info;
+
+use super::{CompareWeights, Job, Outcome, fingerprint::Error, publish::enqueue_after_lineage, queue};
+use crate::{app::App, license::catalogue::CATALOGUE, lineage::check};
+
+/// Judges a model and those whose answer it may change.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CheckLineage {
+    /// The model.
+    pub model_id: i64,
+    /// Whether the model is new, so that relatives are judged again too.
+    pub spread: bool,
+}
+
+impl Job for CheckLineage {
+    const KIND: &'static str = "check_lineage";
+
+    fn dedupe(&self) -> Option<String> {
+        Some(format!("{} {}", self.model_id, self.spread))
+    }
+
+    fn model_id(&self) -> Option<i64> {
+        Some(self.model_id)
+    }
+
+    async fn run(&self, app: &App) -> Outcome {
+        match check_model(app, self).await {
+            Ok(()) => Outcome::Done,
+            Err(error) => Outcome::Retry(error.to_string()),
+        }
+    }
+}
+
+async fn check_model(app: &App, job: &CheckLineage) -> Result<(), Error> {
+    // Who published a base that everybody knows is taken at their word about what came first.
+    let is_attested = |name: &str| CATALOGUE.published_by_licensor(name).is_some();
+    let mut tx = app.db.begin().await?;
+    let checked = check::check(&mut tx, &app.store, &app.prints, job.model_id, &is_attested).await?;
+    for model_id in &checked.changed {
+        enqueue_after_lineage(&mut tx, *model_id).await?;
+    }
+    for (child_revision_id, parent_revision_id) in &checked.to_compare {
+        let (child_revision_id, parent_revision_id) = (*child_revision_id, *parent_revision_id);
+        queue::enqueue(&mut tx, &CompareWeights { child_revision_id, parent_revision_id }).await?;
+    }
+    if job.spread {
+        for model_id in &checked.affected {
+            queue::enqueue(&mut tx, &CheckLineage { model_id: *model_id, spread: false }).await?;
+        }
+    }
+    tx.commit().await?;
+    let count = checked.changed.len();
+    info!(model.id = job.model_id, count, "checked the lineage of model {}: {count} changed", job.model_id);
+    Ok(())
+}

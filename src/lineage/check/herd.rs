@@ -1,0 +1,162 @@
+//! Brings together the fingerprints that a decision needs, and what is claimed about them.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use sqlx::PgConnection;
+
+use super::{
+    super::{
+        Error, Relation,
+        db::{self, ClaimRow},
+        relatives::{self, MOST, Member, PrintCache},
+        weights::Fingerprint,
+    },
+    Circle,
+};
+use crate::{catalog::Model, storage::BlobStore};
+
+/// A parent that somebody or some file names.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    pub(super) parent_id: i64,
+    pub(super) parent_revision_id: Option<i64>,
+    pub(super) parent_name: String,
+    pub(super) parent_is_private: bool,
+    pub(super) relation: Relation,
+    /// The member, or why there is none.
+    pub(super) member: Result<usize, Absence>,
+}
+
+/// Why a parent cannot be compared.
+#[derive(Debug, Clone)]
+pub(super) enum Absence {
+    /// It cannot be compared, for this reason.
+    For(String),
+    /// Its fingerprint is being made.
+    Pending,
+}
+
+/// A herd to be judged.
+pub(super) struct Gathered {
+    pub(super) members: Vec<Member>,
+    pub(super) attested: Vec<bool>,
+    /// Members that are judged and kept: all their relatives are here.
+    pub(super) complete: Vec<usize>,
+    /// The parents that these members claim.
+    pub(super) named: BTreeMap<usize, Vec<Named>>,
+    /// Full comparisons by revisions of child and parent.
+    pub(super) comparisons: HashMap<(i64, i64), serde_json::Value>,
+}
+
+/// Gathers the herd of a model as a circle sees it.
+pub(super) async fn gather(
+    db: &mut PgConnection,
+    store: &BlobStore,
+    cache: &PrintCache,
+    model: &Model,
+    print: &Arc<Fingerprint>,
+    circle: &Circle,
+    is_attested: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Gathered, Error> {
+    let viewer = circle.viewer();
+    let mut wanted = db::list_claimed_tips(db, &[model.id]).await?;
+    wanted.extend(db::list_claiming_tips(db, model.id).await?);
+    wanted.extend(model.head_revision_id);
+    wanted.truncate(MOST / 2);
+    let found = relatives::find_candidates(db, print, &wanted, &viewer).await?;
+    let mut members = relatives::load(store, cache, found).await?;
+    // The relatives of relatives, so that these can be judged again too.
+    let ids: Vec<i64> = members.iter().map(|member| member.model_id).collect();
+    let judged = db::list_judgments(db, &ids, circle.audience()).await?;
+    let known: HashSet<i64> = members.iter().map(|member| member.revision_id).collect();
+    let mut more: Vec<i64> = judged.iter().flat_map(|row| row.related.iter().copied()).collect();
+    more.extend(db::list_claimed_tips(db, &ids).await?);
+    more.sort_unstable();
+    more.dedup();
+    more.retain(|revision| !known.contains(revision));
+    more.truncate(MOST.saturating_sub(members.len()));
+    let more = db::list_candidates(db, &[], &more, &viewer).await?;
+    members.extend(relatives::load(store, cache, more).await?);
+    members.sort_by_key(|member| (member.first_revision_id, member.revision_id));
+    let places = relatives::places(&members);
+    let own = model.head_revision_id.and_then(|head| places.get(&head).copied());
+    let own = own.ok_or_else(|| Error::Weights(std::io::Error::other("the model's own fingerprint is gone")))?;
+    let related: HashMap<i64, &Vec<i64>> = judged.iter().map(|row| (row.model_id, &row.related)).collect();
+    let is_complete = |place: &usize| {
+        let member = &members[*place];
+        let belongs = match circle {
+            Circle::Public => !member.is_private,
+            Circle::Namespace(name) => member.namespace_key == *name,
+        };
+        let relatives = related.get(&member.model_id);
+        let is_whole = relatives.is_some_and(|all| all.iter().all(|revision| places.contains_key(revision)));
+        *place == own && belongs || belongs && is_whole
+    };
+    let complete: Vec<usize> = (0..members.len()).filter(is_complete).collect();
+    let attested = members.iter().map(|member| is_attested(&member.name)).collect();
+    let mut named = BTreeMap::new();
+    let mut comparisons = HashMap::new();
+    for place in &complete {
+        let claims = db::list_claim_rows(db, members[*place].model_id).await?;
+        let claimed = name_parents(db, circle, &members[*place], claims, &places).await?;
+        for parent in &claimed {
+            let child_revision = members[*place].revision_id;
+            if let Some(parent_revision) = parent.parent_revision_id
+                && let Some(result) = db::find_comparison(db, child_revision, parent_revision).await?
+            {
+                comparisons.insert((child_revision, parent_revision), result);
+            }
+        }
+        named.insert(*place, claimed);
+    }
+    Ok(Gathered { members, attested, complete, named, comparisons })
+}
+
+/// The parents that a member's claims name, each once, as far as the circle is to hear of them.
+async fn name_parents(
+    db: &mut PgConnection,
+    circle: &Circle,
+    child: &Member,
+    claims: Vec<ClaimRow>,
+    places: &HashMap<i64, usize>,
+) -> Result<Vec<Named>, Error> {
+    let mut named: Vec<Named> = Vec::new();
+    for claim in claims.into_iter().filter(|claim| claim.source != "weights") {
+        let is_known = named.iter().any(|known| known.parent_id == claim.parent_id);
+        // A public model's link to a public parent is judged with public models alone.
+        let is_elsewhere = match circle {
+            Circle::Public => claim.parent_is_private,
+            Circle::Namespace(_) => !child.is_private && !claim.parent_is_private,
+        };
+        if is_known || is_elsewhere {
+            continue;
+        }
+        let at = claim.parent_head.and_then(|head| places.get(&head).copied());
+        let member = match at {
+            Some(member) => Ok(member),
+            None => Err(absence(db, claim.parent_head).await?),
+        };
+        named.push(Named {
+            parent_id: claim.parent_id,
+            parent_revision_id: claim.parent_head,
+            parent_name: claim.parent_name,
+            parent_is_private: claim.parent_is_private,
+            relation: claim.relation.parse().unwrap_or(Relation::Unknown),
+            member,
+        });
+    }
+    Ok(named)
+}
+
+async fn absence(db: &mut PgConnection, head: Option<i64>) -> Result<Absence, Error> {
+    let Some(head) = head else { return Ok(Absence::For("its weights are not in this registry".to_owned())) };
+    let Some(row) = db::find_print(db, head).await? else { return Ok(Absence::Pending) };
+    Ok(Absence::For(match (row.kind.as_str(), row.reason) {
+        ("adapter", _) => "it is an adapter, which has no weights of its own to compare".to_owned(),
+        (_, Some(reason)) => format!("it is not fingerprinted: {reason}"),
+        _ => "its fingerprint cannot be read by this version".to_owned(),
+    }))
+}

@@ -1,0 +1,130 @@
+//! Checks claims against the weights: finds relatives, judges the herd, keeps verdicts.
+//!
+//! A herd is judged once for everybody, with public models only, and once more for each namespace that has private
+//! relatives in it. What the second finds is kept for those who may read these models ([`Circle`]).
+
+mod adapter;
+mod herd;
+mod keep;
+mod settle;
+
+use sqlx::PgConnection;
+
+use super::{
+    Error, db,
+    relatives::{self, PrintCache},
+};
+use crate::{
+    auth::Viewer,
+    catalog::{self, Model, Visibility},
+    storage::BlobStore,
+};
+
+/// Version of the decision procedure; verdicts keep the one that they were made by.
+pub const ALGORITHM: i32 = 1;
+
+/// For whom a herd is judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Circle {
+    /// Everybody: public models only.
+    Public,
+    /// Those who may read a namespace's private models.
+    Namespace(String),
+}
+
+impl Circle {
+    pub(super) fn viewer(&self) -> Viewer {
+        match self {
+            Self::Public => Viewer::anonymous(),
+            Self::Namespace(name) => Viewer { everything: false, namespaces: vec![name.clone()] },
+        }
+    }
+
+    /// The word that rows keep.
+    fn audience(&self) -> Option<&str> {
+        match self {
+            Self::Public => None,
+            Self::Namespace(name) => Some(name),
+        }
+    }
+}
+
+/// What a check led to.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Models whose parent links changed.
+    pub changed: Vec<i64>,
+    /// Revisions whose weights must be compared in full: child, parent.
+    pub to_compare: Vec<(i64, i64)>,
+    /// Related models that this check could not judge again.
+    pub affected: Vec<i64>,
+}
+
+impl Checked {
+    fn changed(&mut self, model_id: i64) {
+        if !self.changed.contains(&model_id) {
+            self.changed.push(model_id);
+        }
+    }
+}
+
+/// Checks a model, and with it every relative whose own relatives are all at hand.
+pub async fn check(
+    db: &mut PgConnection,
+    store: &BlobStore,
+    cache: &PrintCache,
+    model_id: i64,
+    is_attested: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Checked, Error> {
+    let mut checked = Checked::default();
+    let Some(model) = catalog::find_model_by_id(db, model_id).await? else { return Ok(checked) };
+    // Herds overlap: one check at a time, on whichever replica.
+    db::lock_checks(db).await?;
+    let print = match model.head_revision_id {
+        Some(head) => db::find_print(db, head).await?,
+        None => None,
+    };
+    match print {
+        Some(row) if row.kind == "model" => {
+            if let Some(print) = cache.get(store, row.blob.as_deref().unwrap_or_default()).await? {
+                for circle in circles(db, &model, &print).await? {
+                    let herd = herd::gather(db, store, cache, &model, &print, &circle, is_attested).await?;
+                    let settled = settle::settle(herd).await?;
+                    keep::keep(db, &circle, settled, &mut checked).await?;
+                }
+            }
+        }
+        Some(row) if row.kind == "adapter" => adapter::check(db, store, &model, &row, &mut checked).await?,
+        Some(row) => {
+            let reason = row.reason.unwrap_or_else(|| "there are no weights".to_owned());
+            let reason = format!("this model is not fingerprinted: {reason}");
+            keep::keep_unverifiable(db, &model, &reason, &mut checked).await?;
+        }
+        None => {}
+    }
+    if checked.changed.contains(&model.id) {
+        checked.affected.extend(db::list_child_ids(db, model.id).await?);
+    }
+    Ok(checked)
+}
+
+/// For whom the model's herd is to be judged.
+async fn circles(
+    db: &mut PgConnection,
+    model: &Model,
+    print: &super::weights::Fingerprint,
+) -> Result<Vec<Circle>, Error> {
+    let own = model.name.namespace().to_lowercase();
+    if model.visibility == Visibility::Private {
+        return Ok(vec![Circle::Namespace(own)]);
+    }
+    let mut circles = vec![Circle::Public];
+    let all = relatives::find_candidates(db, print, &[], &Viewer::everything()).await?;
+    for namespace in all.into_iter().filter(|other| other.is_private).map(|other| other.namespace_key) {
+        let circle = Circle::Namespace(namespace);
+        if !circles.contains(&circle) {
+            circles.push(circle);
+        }
+    }
+    Ok(circles)
+}
