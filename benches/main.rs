@@ -1,3 +1,91 @@
-//! Benchmarks: print ratios against a baseline measured in the same run.
+//! What the release program does in which time, each figure beside a baseline that the same run measured.
+//!
+//! Nothing is asserted here: a figure says as much about the machine as about the program, and the ratio to the
+//! baseline tells the two apart. One file per benchmark; a new one is a module and a line in [`BENCHMARKS`].
+//! Arguments choose benchmarks by name. All traffic stays on 127.0.0.1.
 
-fn main() {}
+#![expect(clippy::print_stdout, reason = "the figures are the product")]
+
+mod download;
+mod herd;
+mod import;
+mod lineage;
+mod queries;
+mod start;
+mod support;
+mod upload;
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::bail;
+use futures::future::{FutureExt as _, LocalBoxFuture};
+
+use support::Bench;
+
+struct Benchmark {
+    name: &'static str,
+    about: &'static str,
+    run: for<'a> fn(&'a mut Bench) -> LocalBoxFuture<'a, anyhow::Result<()>>,
+}
+
+/// In the order in which they run.
+const BENCHMARKS: &[Benchmark] = &[
+    Benchmark {
+        name: "start",
+        about: "from the command to `listening on`, and memory at rest",
+        run: |_| start::run().boxed_local(),
+    },
+    Benchmark {
+        name: "upload",
+        about: "one large file over REST, hashed and stored when the answer comes",
+        run: |_| upload::run().boxed_local(),
+    },
+    Benchmark { name: "download", about: "the same, the other way", run: |_| download::run().boxed_local() },
+    Benchmark {
+        name: "import",
+        about: "a catalogue of real models, with its graph and its license positions",
+        run: |bench| import::run(bench).boxed_local(),
+    },
+    Benchmark {
+        name: "queries",
+        about: "eight clients at once, for ten seconds each kind",
+        run: |bench| queries::run(bench).boxed_local(),
+    },
+    Benchmark {
+        name: "lineage",
+        about: "questions about the graph, one at a time, and an audit of everything",
+        run: |bench| lineage::run(bench).boxed_local(),
+    },
+];
+
+fn main() -> ExitCode {
+    // `cargo bench` adds an option of its own.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    match run(&wanted) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(wanted: &[String]) -> anyhow::Result<()> {
+    let unknown = wanted.iter().find(|name| BENCHMARKS.iter().all(|benchmark| benchmark.name != **name));
+    if let Some(unknown) = unknown {
+        let known: Vec<&str> = BENCHMARKS.iter().map(|benchmark| benchmark.name).collect();
+        bail!("`{unknown}` is no benchmark, there are: {}", known.join(", "));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let mut bench = Bench::default();
+    let started = Instant::now();
+    for benchmark in BENCHMARKS {
+        if !wanted.is_empty() && !wanted.iter().any(|name| name == benchmark.name) {
+            continue;
+        }
+        support::print_heading(benchmark.name, benchmark.about);
+        runtime.block_on((benchmark.run)(&mut bench))?;
+    }
+    println!("\n{:.0} s in all", started.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -39,6 +39,22 @@ fn text() -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn searches_after_an_import_are_planned_by_what_came_in() {
+    let app = TestApp::spawn().await;
+    import(&app, &text(), "catalog.jsonl", 1).await;
+    let mut db = app.database().await;
+    for table in ["models", "claims", "findings", "positions"] {
+        let known: f32 = sqlx::query_scalar("select reltuples from pg_class where relname = $1")
+            .bind(table)
+            .fetch_one(&mut db)
+            .await
+            .unwrap();
+        assert!(known >= 0.0, "Postgres has not looked at `{table}`");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn what_is_odd_is_kept_and_flagged() {
     let app = TestApp::spawn().await;
     let alice = app.user("alice").await;

@@ -51,6 +51,8 @@ pub fn server(app: App, listener: TcpListener) -> std::io::Result<Server> {
             .wrap(from_fn(middleware::observe))
             .configure(routes::configure)
     });
-    let server = server.workers(workers).shutdown_timeout(20).disable_signals().listen(listener)?;
+    // The end of an answer would wait for the client's delayed acknowledgement of its beginning: 40 ms.
+    let server = server.workers(workers).tcp_nodelay(true);
+    let server = server.shutdown_timeout(20).disable_signals().listen(listener)?;
     Ok(server.run())
 }

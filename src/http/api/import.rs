@@ -10,13 +10,13 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     app::App,
     auth::Caller,
     http::error::{ApiError, ApiResult},
-    import::Import,
+    import::{self, Import},
     license,
 };
 
@@ -31,7 +31,7 @@ pub async fn post_import(app: Data<App>, caller: Caller, payload: Payload) -> Ap
     caller.require_admin()?;
     let (lines, mut waiting) = mpsc::channel::<Value>(16);
     actix_web::rt::spawn(async move {
-        let last = match import(&app, payload, &lines).await {
+        let last = match take(&app, payload, &lines).await {
             Ok(summary) => json!({ "summary": summary }),
             Err(error) => json!({ "error": error.message }),
         };
@@ -47,7 +47,7 @@ pub async fn post_import(app: Data<App>, caller: Caller, payload: Payload) -> Ap
         .streaming(body))
 }
 
-async fn import(app: &App, mut payload: Payload, lines: &mpsc::Sender<Value>) -> ApiResult<Value> {
+async fn take(app: &App, mut payload: Payload, lines: &mpsc::Sender<Value>) -> ApiResult<Value> {
     let started = Instant::now();
     let mut tx = app.db.begin().await?;
     let mut import = Import::default();
@@ -81,6 +81,9 @@ async fn import(app: &App, mut payload: Payload, lines: &mpsc::Sender<Value>) ->
         let mut tx = app.db.begin().await?;
         license::db::rejudge_all(&mut tx).await?;
         tx.commit().await?;
+        if let Err(error) = import::db::settle(&mut *app.db.acquire().await?).await {
+            warn!("what was imported is kept, but its statistics are not: searches are slow for a while: {error}");
+        }
     }
     info!(lines = summary.lines, "imported {} lines in {:.1} s", summary.lines, started.elapsed().as_secs_f64());
     Ok(json!(summary))
