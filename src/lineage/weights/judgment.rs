@@ -1,6 +1,6 @@
 //! What was decided of a model, and what is known of a herd.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -83,12 +83,31 @@ pub struct Judgment {
     pub reason: String,
     /// Votes for the parent against the family's root.
     pub votes: Option<Votes>,
+    /// How strong that is.
+    pub proof: Proof,
+}
+
+/// How strong the evidence for a parent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// There is no parent.
+    None,
+    /// Distances and directions.
+    Geometry,
+    /// Values that only the parents can have handed down.
+    Exact,
 }
 
 impl Judgment {
     pub(super) fn new(parents: Vec<usize>, kind: Kind, reason: impl Into<String>) -> Self {
         let reason = reason.into();
-        Self { parents, kind, shared_start: Vec::new(), related: Vec::new(), reason, votes: None }
+        Self { parents, kind, shared_start: Vec::new(), related: Vec::new(), reason, votes: None, proof: Proof::None }
+    }
+
+    /// Whether exact values speak for the parents, not geometry alone.
+    pub fn is_certain(&self) -> bool {
+        self.proof == Proof::Exact
     }
 }
 
@@ -122,6 +141,29 @@ impl Tree {
 
     pub(super) fn parents(&self, member: usize) -> &[usize] {
         self.judged.get(&member).map_or(&[], |judgment| &judgment.parents)
+    }
+
+    /// Whether a member descends from another, through any number of generations.
+    pub fn descends(&self, member: usize, from: usize) -> bool {
+        let mut open = vec![member];
+        let mut known = HashSet::from([member]);
+        while let Some(at) = open.pop() {
+            for parent in self.parents(at) {
+                if *parent == from {
+                    return true;
+                }
+                if known.insert(*parent) {
+                    open.push(*parent);
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether a member is a merge or descends from one.
+    pub(super) fn has_merge(&self, member: usize) -> bool {
+        let merges = self.judged.iter().filter(|(_, judgment)| matches!(judgment.kind, Kind::Merge { .. }));
+        merges.into_iter().any(|(merge, _)| *merge == member || self.descends(member, *merge))
     }
 
     pub(super) fn is_merge(&self, member: usize) -> bool {

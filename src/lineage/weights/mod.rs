@@ -4,7 +4,10 @@
 //! fingerprints decides which models are related, which is whose parent, by what relation, and how sure that is. Nothing
 //! here knows the database; numbers in, verdicts out.
 
+pub mod claim;
+pub mod evidence;
 mod exact;
+pub mod family;
 mod grid;
 pub mod herd;
 mod invariant;
@@ -12,6 +15,8 @@ pub mod judge;
 pub mod judgment;
 pub mod make;
 mod merge;
+mod order;
+mod origin;
 mod packed;
 pub mod pair;
 pub mod print;

@@ -32,6 +32,12 @@ pub struct Comparison {
     pub kept: f64,
     /// Share of tensors that are identical as stored.
     pub identical: f64,
+    /// Number of sampled values behind the similarity.
+    pub coordinates: f64,
+    /// Tensors that are equal once rounded to bf16.
+    pub equal_tensors: u32,
+    /// Tensors that were compared.
+    pub compared_tensors: u32,
     /// Share of norm values at the end of the model that are equal.
     pub norm_equal: f64,
 }
@@ -204,6 +210,8 @@ fn measure(a: &Fingerprint, b: &Fingerprint, comparison: &mut Comparison) {
     for (x, y) in pairs(a, b, &comparison.layers) {
         tensors += 1.0;
         identical += f64::from(u8::from(x.exact.is_some() && x.exact == y.exact));
+        comparison.compared_tensors += 1;
+        comparison.equal_tensors += u32::from(x.canonical.is_some() && x.canonical == y.canonical);
         if !x.is_matrix() {
             continue;
         }
@@ -221,6 +229,7 @@ fn measure(a: &Fingerprint, b: &Fingerprint, comparison: &mut Comparison) {
             }
         }
         compared += both.left.len() as f64 * weight;
+        comparison.coordinates += both.left.len() as f64;
     }
     let ratio = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
     comparison.identical = ratio(identical, tensors);

@@ -30,6 +30,22 @@ impl RowSet {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 
+    /// Rows that are in either.
+    #[must_use]
+    pub(super) fn or(&self, other: &Self) -> Self {
+        let mut either = self.clone();
+        either.0.iter_mut().zip(other.0).for_each(|(word, mask)| *word |= mask);
+        either
+    }
+
+    /// Rows of this set that are not in the other.
+    #[must_use]
+    pub(super) fn minus(&self, other: &Self) -> Self {
+        let mut left = self.clone();
+        left.0.iter_mut().zip(other.0).for_each(|(word, mask)| *word &= !mask);
+        left
+    }
+
     /// Rows of this set that are in none of the others.
     pub(super) fn without(&self, others: &[&Self]) -> u32 {
         let word = |at: usize| others.iter().fold(self.0[at], |left, other| left & !other.0[at]);
