@@ -6,7 +6,7 @@ use crate::formats::{self, FileKind};
 
 /// What a set of files holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
+pub(super) enum Choice {
     /// A model's weights, in these files by number.
     Model(Vec<usize>),
     /// An adapter's.
@@ -16,7 +16,7 @@ pub enum Choice {
 /// Chooses the weight files among paths with their sizes in bytes, or says why there are none.
 ///
 /// All shards of safetensors, as the index lists them when there is one; else the largest GGUF with its parts.
-pub fn choose(files: &[(&str, u64)], listed: &[String]) -> Result<Choice, String> {
+pub(super) fn choose(files: &[(&str, u64)], listed: &[String]) -> Result<Choice, String> {
     let of_kind = |kind: FileKind| {
         let found = files.iter().enumerate().filter(move |(_, (path, _))| formats::kind(path) == kind);
         found.map(|(number, _)| number).collect::<Vec<usize>>()

@@ -7,12 +7,13 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{
-    Error,
-    check::ALGORITHM,
+    Error, Relation,
+    check::{ALGORITHM, settle},
     db::{self, Standing},
     relatives::{self, Member, PrintCache},
     weights::{
-        Fingerprint, claim, evidence,
+        Fingerprint,
+        claim::{self, Claim},
         family::{self, Seen},
         herd::{Herd, Tie},
         judgment::{Kind, Tree},
@@ -158,15 +159,15 @@ impl Teller<'_> {
     }
 
     fn parent(&self, parent: usize) -> Relative {
-        let judgment = &self.tree.judged[&self.own];
-        let names = |member: usize| self.name(member);
-        let mut measured =
-            serde_json::to_value(evidence::evidence(self.herd, self.tree, self.own, parent)).unwrap_or_default();
-        self.with_names(&mut measured);
+        let relation = self.tree.judged[&self.own].kind.relation();
+        let claim = Claim { parent: Ok(parent), relation: relation.unwrap_or(Relation::Unknown) };
+        let name = |member: usize| format!("`{}`", self.name(member));
+        let found = claim::verdict(self.herd, self.tree, self.own, &claim, &name);
+        let names = |member: usize| serde_json::json!(self.name(member));
         Relative {
-            relation: judgment.kind.relation().map(super::Relation::as_str),
-            sentence: claim::parent_sentence(self.herd, self.tree, self.own, parent, &names),
-            measured: Some(measured),
+            relation: relation.map(Relation::as_str),
+            sentence: settle::detected_sentence(&found, &name(parent)),
+            measured: Some(settle::evidence(self.herd, self.tree, self.own, parent, &names)),
             ..self.relative(parent, "parent")
         }
     }
@@ -205,11 +206,5 @@ impl Teller<'_> {
             position: standing.map_or_else(|| "unknown".to_owned(), |standing| standing.position.clone()),
             measured: None,
         }
-    }
-
-    fn with_names(&self, value: &mut Value) {
-        let names = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        let names = (0..=self.own).map(|member| (names(member), self.name(member))).collect();
-        super::link::name_models(value, &names);
     }
 }

@@ -173,7 +173,7 @@ fn collect_models(value: &Value, ids: &mut Vec<i64>) {
 }
 
 /// Puts names where rows of models are named; what the viewer may not read, or is gone, is left out.
-pub(super) fn name_models(value: &mut Value, names: &std::collections::HashMap<i64, String>) {
+fn name_models(value: &mut Value, names: &std::collections::HashMap<i64, String>) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {

@@ -6,7 +6,7 @@
 mod adapter;
 mod herd;
 mod keep;
-mod settle;
+pub(super) mod settle;
 
 use sqlx::PgConnection;
 

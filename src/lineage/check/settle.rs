@@ -6,7 +6,7 @@ use super::{
     super::{
         Error, Relation,
         weights::{
-            claim::{self, Claim, Verdict},
+            claim::{self, Claim, ClaimVerdict, Level, Verdict},
             evidence,
             family::{self, Seen},
             herd::Herd,
@@ -103,8 +103,9 @@ impl Bench<'_> {
         settled
     }
 
+    /// A member's name as sentences quote it.
     fn name(&self, member: usize) -> String {
-        self.gathered.members[member].name.clone()
+        format!("`{}`", self.gathered.members[member].name)
     }
 
     fn model_id(&self, member: usize) -> i64 {
@@ -112,11 +113,6 @@ impl Bench<'_> {
     }
 
     fn link(&self, member: usize, named: &Named, to_compare: &mut Vec<(i64, i64)>) -> Link {
-        let (parent, absence) = match &named.member {
-            Ok(parent) => (Some(*parent), String::new()),
-            Err(Absence::For(reason)) => (None, reason.clone()),
-            Err(Absence::Pending) => (None, String::new()),
-        };
         let mut link = Link {
             parent_id: named.parent_id,
             parent_revision_id: named.parent_revision_id,
@@ -130,23 +126,31 @@ impl Bench<'_> {
             nearer_id: None,
             evidence: json!({}),
         };
-        if matches!(named.member, Err(Absence::Pending)) {
-            return link;
-        }
-        let claim = Claim { parent, absence, relation: named.relation, parent_name: named.parent_name.clone() };
-        let found = claim::verdict(self.herd, self.tree, member, &claim, &|other| self.name(other));
+        let parent = match &named.member {
+            Ok(parent) => *parent,
+            Err(Absence::Pending) => return link,
+            Err(Absence::For(reason)) => {
+                link.verdict = "unverifiable";
+                link.sentence = format!("Whether it descends from `{}` cannot be told: {reason}.", named.parent_name);
+                return link;
+            }
+        };
+        let found = self.verdict(member, parent, named.relation);
         link.verdict = found.verdict.as_str();
-        link.level = found.level.as_str();
-        link.confidence = found.confidence;
+        link.level = level(&found);
+        link.confidence = confidence(&found);
         link.sentence = found.sentence;
         link.nearer_id = found.nearer.map(|nearer| self.model_id(nearer));
-        if let Some(parent) = parent {
-            link.evidence = self.evidence(member, parent);
-        }
+        link.evidence = evidence(self.herd, self.tree, member, parent, &|other| json!(self.model_id(other)));
         if found.needs_full_comparison {
-            self.rest_on_all_weights(member, named, found.verdict, &mut link, to_compare);
+            self.rest_on_all_weights(member, named, &mut link, to_compare);
         }
         link
+    }
+
+    fn verdict(&self, member: usize, parent: usize, relation: Relation) -> ClaimVerdict {
+        let claim = Claim { parent: Ok(parent), relation };
+        claim::verdict(self.herd, self.tree, member, &claim, &|other| self.name(other))
     }
 
     /// Nothing is contradicted before all weights were compared, and not when they agree after all.
@@ -154,7 +158,6 @@ impl Bench<'_> {
         &self,
         member: usize,
         named: &Named,
-        verdict: Verdict,
         link: &mut Link,
         to_compare: &mut Vec<(i64, i64)>,
     ) {
@@ -173,7 +176,6 @@ impl Bench<'_> {
         };
         link.evidence["full"] = full.clone();
         if let Err(reason) = confirms(full) {
-            debug_assert_eq!(verdict, Verdict::Contradicted);
             link.verdict = "unverifiable";
             link.level = "none";
             link.confidence = 0.0;
@@ -186,8 +188,7 @@ impl Bench<'_> {
         let judgment = &self.tree.judged[&member];
         let other = &self.gathered.members[parent];
         let relation = judgment.kind.relation().unwrap_or(Relation::Unknown);
-        let claim = Claim { parent: Some(parent), absence: String::new(), relation, parent_name: other.name.clone() };
-        let found = claim::verdict(self.herd, self.tree, member, &claim, &|other| self.name(other));
+        let found = self.verdict(member, parent, relation);
         Link {
             parent_id: other.model_id,
             parent_revision_id: Some(other.revision_id),
@@ -195,43 +196,77 @@ impl Bench<'_> {
             is_detected: true,
             relation,
             verdict: "detected",
-            level: found.level.as_str(),
-            confidence: found.confidence,
-            sentence: claim::detected_sentence(self.herd, self.tree, member, parent, &|other| self.name(other)),
+            level: level(&found),
+            confidence: confidence(&found),
+            sentence: detected_sentence(&found, &self.name(parent)),
             nearer_id: None,
-            evidence: self.evidence(member, parent),
+            evidence: evidence(self.herd, self.tree, member, parent, &|other| json!(self.model_id(other))),
         }
-    }
-
-    fn evidence(&self, member: usize, parent: usize) -> Value {
-        let found = evidence::evidence(self.herd, self.tree, member, parent);
-        let mut value = serde_json::to_value(found).unwrap_or_default();
-        self.with_models(&mut value);
-        value
     }
 
     fn detail(&self, judgment: &Judgment) -> Value {
         let mut value = json!({ "judgment": judgment.kind, "reason": judgment.reason, "votes": judgment.votes });
-        self.with_models(&mut value);
+        with_members(&mut value, &|other| json!(self.model_id(other)));
         value
     }
+}
 
-    /// Numbers of members become rows of models, wherever evidence names one.
-    fn with_models(&self, value: &mut Value) {
-        match value {
-            Value::Object(fields) => {
-                for (name, field) in fields.iter_mut() {
-                    let number = field.as_u64().and_then(|number| usize::try_from(number).ok());
-                    match number.filter(|_| name == "member" || name == "base") {
-                        Some(number) if number < self.gathered.members.len() => *field = json!(self.model_id(number)),
-                        _ => self.with_models(field),
-                    }
+/// What was measured between a member and a parent; members become what `name` makes of them.
+pub(in crate::lineage) fn evidence(
+    herd: &Herd,
+    tree: &Tree,
+    member: usize,
+    parent: usize,
+    name: &dyn Fn(usize) -> Value,
+) -> Value {
+    let found = evidence::evidence(herd, tree, member, parent);
+    let mut value = serde_json::to_value(&found).unwrap_or_default();
+    value["compared"] = json!(herd.len().saturating_sub(1));
+    value["finding"] = json!(tree.judged.get(&member).map(|judgment| &judgment.kind));
+    if let Some(merge) = &found.merge {
+        let parts: Vec<Value> =
+            merge.parts.iter().map(|(member, weight)| json!({ "member": member, "weight": weight })).collect();
+        value["merge"]["parts"] = json!(parts);
+    }
+    with_members(&mut value, name);
+    value
+}
+
+/// Numbers of members become names or rows, wherever one is named.
+fn with_members(value: &mut Value, name: &dyn Fn(usize) -> Value) {
+    match value {
+        Value::Object(fields) => {
+            for (field, value) in fields.iter_mut() {
+                let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
+                match number.filter(|_| field == "member" || field == "base") {
+                    Some(number) => *value = name(number),
+                    None => with_members(value, name),
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.with_models(item)),
-            _ => {}
         }
+        Value::Array(items) => items.iter_mut().for_each(|item| with_members(item, name)),
+        _ => {}
     }
+}
+
+/// What a detected parent is said in, from the words that would confirm it.
+pub(in crate::lineage) fn detected_sentence(found: &ClaimVerdict, parent: &str) -> String {
+    let confirmed = format!("Declared base {parent} is confirmed.");
+    let reasons = found.sentence.strip_prefix(&confirmed).unwrap_or_default();
+    format!("Nobody declared it: the weights show that it descends from {parent}.{reasons}")
+}
+
+fn level(found: &ClaimVerdict) -> &'static str {
+    match (found.verdict, found.level) {
+        (Verdict::Unverifiable, _) => "none",
+        (_, Level::Certain) => "certain",
+        (_, Level::Probable) => "probable",
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a share")]
+fn confidence(found: &ClaimVerdict) -> f32 {
+    found.confidence as f32
 }
 
 /// Whether the comparison of all weights agrees that there is no relation.

@@ -4,6 +4,7 @@ use super::{
     herd::Herd,
     judgment::{Judgment, Kind},
     merge,
+    order::repeats_layers,
     slots::Role,
 };
 
@@ -55,8 +56,15 @@ pub(super) fn find_rewritten(herd: &Herd, x: usize, related: &[usize], direct: &
     })
 }
 
-/// Finds the models whose layers, one by one, make up this one.
-pub(super) fn find_stacked(herd: &Herd, x: usize, direct: &[usize], nearest: usize) -> Option<Judgment> {
+/// Finds the models whose layers, one by one, make up this one. `before` are those that can be ancestors by their
+/// distance from the root; others can by their depth.
+pub(super) fn find_stacked(
+    herd: &Herd,
+    x: usize,
+    before: &[usize],
+    direct: &[usize],
+    nearest: usize,
+) -> Option<Judgment> {
     let (print, comparison) = (herd.print(x), herd.compare(x, nearest));
     if print.shape.layers == herd.print(nearest).shape.layers && comparison.in_place {
         return None;
@@ -76,14 +84,29 @@ pub(super) fn find_stacked(herd: &Herd, x: usize, direct: &[usize], nearest: usi
     };
     let sources: Vec<Vec<usize>> = (0..print.shape.layers)
         .map(|i| {
-            let has = |c: &&usize| (0..herd.print(**c).shape.layers).any(|j| is_layer(i, **c, j));
+            let has = |c: &&usize| {
+                herd.print(**c).shape.vocabulary <= print.shape.vocabulary
+                    && (repeats_layers(print) || !repeats_layers(herd.print(**c)))
+                    && (0..herd.print(**c).shape.layers).any(|j| is_layer(i, **c, j))
+            };
             direct.iter().filter(has).copied().collect()
         })
         .collect();
     if sources.is_empty() || sources.iter().any(Vec::is_empty) {
         return None;
     }
-    if let Some(one) = direct.iter().find(|c| sources.iter().all(|source| source.contains(c))) {
+    let depth = |c: usize| herd.print(c).shape.layers;
+    // A model that has a layer twice was made deeper; whoever has fewer of the same layers is its source.
+    let may_be_source = |c: usize| {
+        before.contains(&c)
+            || match depth(c).cmp(&print.shape.layers) {
+                std::cmp::Ordering::Less => repeats_layers(print),
+                std::cmp::Ordering::Greater => !repeats_layers(herd.print(c)),
+                std::cmp::Ordering::Equal => false,
+            }
+    };
+    let is_one = |c: &&usize| may_be_source(**c) && sources.iter().all(|source| source.contains(c));
+    if let Some(one) = direct.iter().find(is_one) {
         let kind = if print.shape.layers < herd.print(*one).shape.layers {
             Kind::Pruned { what: "layers" }
         } else {
@@ -97,7 +120,10 @@ pub(super) fn find_stacked(herd: &Herd, x: usize, direct: &[usize], nearest: usi
     for size in [2, 3, 4] {
         for chosen in merge::combinations(names.len().min(merge::MOST), size) {
             let parents: Vec<usize> = chosen.iter().map(|i| names[*i]).collect();
-            if sources.iter().all(|source| parents.iter().any(|parent| source.contains(parent))) {
+            let is_whole = sources.iter().all(|source| parents.iter().any(|parent| source.contains(parent)));
+            let is_made_of_them = parents.iter().all(|parent| depth(*parent) != print.shape.layers)
+                || parents.iter().any(|parent| before.contains(parent));
+            if is_whole && is_made_of_them {
                 let kind = Kind::Merge { method: "passthrough", coefficients: Vec::new(), base: None };
                 return Some(Judgment::new(parents, kind, "every layer is one of a parent's"));
             }

@@ -1,9 +1,11 @@
-//! Whole herds at once: every member is judged.
+//! Whole herds at once: every member is judged, and the order in which members were uploaded does not matter.
 
 use super::{
-    herd::{Herd, Tie},
+    herd::Herd,
     judge,
     judgment::Tree,
+    order::{self, Family, Ties},
+    origin,
 };
 
 /// What is known of a member beside its weights.
@@ -15,23 +17,25 @@ pub struct Seen {
     pub attested: bool,
 }
 
-/// Judges every member of a herd, attested ones first, then as they were seen.
+/// Judges every member of a herd. Parents may have been uploaded after their children; the graph has no circles.
 ///
 /// `seen` has an entry for each member.
 pub fn judge_all(herd: &Herd, seen: &[Seen]) -> Tree {
-    let mut order: Vec<usize> = (0..herd.len()).collect();
-    order.sort_by_key(|member| (!seen[*member].attested, seen[*member].rank, *member));
+    let ties = Ties::of(herd);
+    let families = order::families(herd, &ties, seen);
     let mut tree = Tree::default();
+    for family in &families {
+        family.members.iter().for_each(|member| drop(tree.roots.insert(*member, family.root())));
+    }
+    // Large families first: the bases of a merge across families are known before it.
+    let order: Vec<usize> = families.iter().flat_map(|Family { members }| members.iter().copied()).collect();
     for (at, member) in order.iter().enumerate() {
-        let judgment = judge::judge(herd, &tree, *member, &order[..at]);
-        let root = judgment.parents.first().map_or(*member, |parent| tree.roots[parent]);
-        tree.roots.insert(*member, root);
+        let is_free = |other: &&usize| *other != member && !tree.descends(**other, *member);
+        let before: Vec<usize> = order[..at].iter().filter(is_free).copied().collect();
+        let anywhere: Vec<usize> = order.iter().filter(is_free).copied().collect();
+        let judgment = judge::judge_among(herd, &tree, *member, &before, &anywhere);
         tree.judged.insert(*member, judgment);
     }
+    origin::find_orphans(herd, &ties, &families, &mut tree);
     tree
-}
-
-/// Whether two members are of one family: related by their weights, not merely by their random start.
-pub(super) fn are_related(herd: &Herd, a: usize, b: usize) -> bool {
-    matches!(herd.tie(a, b), Some(Tie::Direct | Tie::Invariant))
 }

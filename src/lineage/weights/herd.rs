@@ -1,11 +1,15 @@
 //! Fingerprints that are compared with each other, and what has been compared already.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+};
 
 use super::{
     pair::{self, Comparison},
     print::{Fingerprint, TensorPrint},
-    rows::{SharedRows, shared_rows},
+    rows::{RowSet, SharedRows, shared_rows},
     slots::{Role, Slot},
 };
 
@@ -164,8 +168,72 @@ impl<'a> Herd<'a> {
         votes
     }
 
+    /// States of one member, by its rows and tensors, that another has too; `None` for rows that cannot be compared.
+    pub(super) fn common(&self, member: usize, other: usize) -> States {
+        let rows = self.rows(member, other);
+        let (own, of_other) = (&self.prints[member].tensors, &self.prints[other].tensors);
+        let tensors = own
+            .iter()
+            .filter(|(slot, tensor)| {
+                tensor.canonical.is_some()
+                    && of_other.get(slot).is_some_and(|other| other.canonical == tensor.canonical)
+            })
+            .map(|(slot, _)| slot.clone());
+        let (equal, compared) =
+            rows.map_or_else(|| (RowSet::empty(), RowSet::empty()), |rows| (rows.equal.clone(), rows.compared.clone()));
+        States { equal, compared, tensors: tensors.collect() }
+    }
+
+    /// Rows and tensors that a third and a fourth member have in common, in the places of the first, and the first not.
+    pub(super) fn agreed_without(&self, own: usize, a: usize, b: usize) -> States {
+        let (with_a, ab) = (self.common(own, a), self.common(a, b));
+        let (from, to) = (self.vocabulary(a), self.vocabulary(own));
+        let equal = ab.equal.translated(from, to).and(&with_a.compared).minus(&with_a.equal);
+        let has = |slot: &&Slot| self.prints[own].tensors.contains_key(slot) && !with_a.tensors.contains(slot);
+        let tensors = ab.tensors.iter().filter(has).cloned().collect();
+        States { equal, compared: with_a.compared, tensors }
+    }
+
     fn vocabulary(&self, member: usize) -> u64 {
         self.prints[member].panel.as_ref().map_or(0, |panel| panel.vocabulary)
+    }
+}
+
+/// Exact states: embedding rows, and whole tensors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct States {
+    pub(super) equal: RowSet,
+    pub(super) compared: RowSet,
+    pub(super) tensors: BTreeSet<Slot>,
+}
+
+impl States {
+    pub(super) fn none() -> Self {
+        Self { equal: RowSet::empty(), compared: RowSet::empty(), tensors: BTreeSet::new() }
+    }
+
+    /// Adds what is in another.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.equal = self.equal.or(&other.equal);
+        self.tensors.extend(other.tensors.iter().cloned());
+    }
+
+    /// What of these is in another, and what is not: rows count once, tensors four times.
+    pub(super) fn divided(&self, other: &Self) -> (usize, usize) {
+        let (rows, tensors) = (self.rows_divided(other), self.tensors_divided(other));
+        (rows.0 + 4 * tensors.0, rows.1 + 4 * tensors.1)
+    }
+
+    /// Rows of these that are in another, and those that are not.
+    pub(super) fn rows_divided(&self, other: &Self) -> (usize, usize) {
+        let inside = self.equal.and(&other.equal).len() as usize;
+        (inside, self.equal.len() as usize - inside)
+    }
+
+    /// Tensors, likewise.
+    pub(super) fn tensors_divided(&self, other: &Self) -> (usize, usize) {
+        let inside = self.tensors.intersection(&other.tensors).count();
+        (inside, self.tensors.len() - inside)
     }
 }
 

@@ -8,10 +8,11 @@ use std::{cell::RefCell, collections::HashMap};
 use super::{
     exact::{find_copy, find_rewritten, find_stacked},
     herd::{Herd, Tie},
-    judgment::{Judgment, Kind, Tree},
+    judgment::{Judgment, Kind, Proof, Tree},
     merge::{self, Space},
+    order::SPARSE,
     pair,
-    slots::Slot,
+    slots::{Role, Slot},
 };
 
 /// A member's vector that was computed once.
@@ -34,6 +35,12 @@ struct Case<'a> {
 
 /// Judges a member against candidates that were judged before, earliest first.
 pub fn judge(herd: &Herd, tree: &Tree, x: usize, candidates: &[usize]) -> Judgment {
+    judge_among(herd, tree, x, candidates, candidates)
+}
+
+/// Judges a member against those that come before it in the order of descent. The parts of a merge may be `anywhere`:
+/// a sum of models can be nearer to their root than they are.
+pub(super) fn judge_among(herd: &Herd, tree: &Tree, x: usize, candidates: &[usize], anywhere: &[usize]) -> Judgment {
     let ties: HashMap<usize, Tie> = candidates.iter().filter_map(|c| herd.tie(x, *c).map(|tie| (*c, tie))).collect();
     let with = |wanted: &[Tie]| -> Vec<usize> {
         candidates.iter().copied().filter(|c| ties.get(c).is_some_and(|tie| wanted.contains(tie))).collect()
@@ -44,7 +51,12 @@ pub fn judge(herd: &Herd, tree: &Tree, x: usize, candidates: &[usize]) -> Judgme
     let mut judgment = if related.is_empty() {
         Judgment::new(Vec::new(), Kind::Base, "nothing here is related to it")
     } else {
-        decide(herd, tree, x, &related, &direct)
+        let parts: Vec<usize> = anywhere
+            .iter()
+            .copied()
+            .filter(|c| ties.get(c).copied().or_else(|| herd.tie(x, *c)) == Some(Tie::Direct))
+            .collect();
+        decide(herd, tree, x, &related, &direct, &parts)
     };
     let mut nearest = related;
     nearest.sort_by(|a, b| {
@@ -54,12 +66,13 @@ pub fn judge(herd: &Herd, tree: &Tree, x: usize, candidates: &[usize]) -> Judgme
         };
         distance(a).total_cmp(&distance(b))
     });
+    judgment.proof = proof(herd, x, &judgment);
     judgment.related = nearest;
     judgment.shared_start = shared_start;
     judgment
 }
 
-fn decide(herd: &Herd, tree: &Tree, x: usize, related: &[usize], direct: &[usize]) -> Judgment {
+fn decide(herd: &Herd, tree: &Tree, x: usize, related: &[usize], direct: &[usize], parts: &[usize]) -> Judgment {
     if let Some(copy) = find_copy(herd, x, related) {
         return copy;
     }
@@ -71,13 +84,45 @@ fn decide(herd: &Herd, tree: &Tree, x: usize, related: &[usize], direct: &[usize
     else {
         return Judgment::new(Vec::new(), Kind::CommonOrigin, "only what survives rewriting is alike");
     };
-    if let Some(stacked) = find_stacked(herd, x, direct, nearest) {
+    if let Some(stacked) = find_stacked(herd, x, direct, parts, nearest) {
         return stacked;
     }
     match Case::new(herd, tree, x, direct, nearest) {
-        Some((case, candidates)) => case.decide(direct, &candidates),
+        Some((case, candidates)) => case.decide(direct, &candidates, parts),
         None => Judgment::new(Vec::new(), Kind::CommonOrigin, "nothing that is related has comparable matrices"),
     }
+}
+
+/// Whether `y` was quantized or extended, and `x` was not: then only exact values can make it an ancestor.
+fn is_worn(herd: &Herd, y: usize, x: usize) -> bool {
+    herd.print(y).grid().is_some() && herd.print(x).grid().is_none()
+        || herd.print(y).shape.vocabulary > herd.print(x).shape.vocabulary
+}
+
+/// Whether the embedding was quantized too, so that its rows are its own.
+fn has_worn_rows(herd: &Herd, y: usize) -> bool {
+    let embedding = herd.print(y).tensors.get(&Slot::once(Role::Embed));
+    herd.print(y).grid().is_some()
+        && embedding.is_some_and(|embedding| embedding.distinct < 0.75 || embedding.lattice < 0.12)
+}
+
+/// Rows or tensors that a fine-tune must share with its parent for them to prove anything.
+const PROVEN: u32 = 4;
+
+fn proof(herd: &Herd, x: usize, judgment: &Judgment) -> Proof {
+    let [parent, ..] = judgment.parents[..] else { return Proof::None };
+    let is_exact = match &judgment.kind {
+        Kind::Copy { how } => *how != "re-parameterized",
+        Kind::Merge { .. } => true,
+        Kind::Pruned { .. } | Kind::Extended { .. } if herd.compare(x, parent).kept > 0.9 => true,
+        // Its values lie on the grid next to the parent's.
+        Kind::Quantized { .. } if herd.compare(x, parent).distance < 0.15 => true,
+        _ => {
+            let is_decided = judgment.votes.is_none_or(|votes| votes.decide() == Some(true));
+            is_decided && herd.equal_rows(x, parent) + 4 * herd.compare(x, parent).equal_tensors >= PROVEN
+        }
+    };
+    if is_exact { Proof::Exact } else { Proof::Geometry }
 }
 
 impl<'a> Case<'a> {
@@ -142,12 +187,18 @@ impl<'a> Case<'a> {
     /// Whether `y` is an ancestor, with `outgroup` outside.
     fn test(&self, y: usize, outgroup: usize) -> (bool, String) {
         let votes = self.herd.votes(self.x, y, outgroup);
+        if is_worn(self.herd, y, self.x) && votes.tensors_inherited == 0 && !has_worn_rows(self.herd, y) {
+            return (false, "what was rounded away does not come back".to_owned());
+        }
         if let Some(holds) = votes.decide() {
             let reason = format!(
                 "{} embedding rows and {} tensors that it alone could hand down are here, {} and {} contradict",
                 votes.rows_inherited, votes.tensors_inherited, votes.rows_contradicting, votes.tensors_contradicting
             );
             return (holds, reason);
+        }
+        if is_worn(self.herd, y, self.x) {
+            return (false, "too little of what was rounded is here".to_owned());
         }
         let (outside, other) = (self.vector(outgroup), self.vector(y));
         let (mut along, mut length, mut own, mut size) = (0.0, 0.0, 0.0, 0.0);
@@ -195,7 +246,7 @@ impl<'a> Case<'a> {
         result
     }
 
-    fn decide(&self, direct: &[usize], candidates: &[usize]) -> Judgment {
+    fn decide(&self, direct: &[usize], candidates: &[usize], parts: &[usize]) -> Judgment {
         let (herd, x) = (self.herd, self.x);
         candidates.iter().for_each(|c| self.with_vector(*c, |_| ()));
         let ancestors: Vec<usize> = candidates.iter().copied().filter(|c| self.is_ancestor(*c).0).collect();
@@ -215,7 +266,7 @@ impl<'a> Case<'a> {
         {
             return judgment(vec![source], Kind::MergedAdapter { rank });
         }
-        if let Some((parents, kind)) = self.find_merge(direct, parent) {
+        if let Some((parents, kind)) = self.find_merge(parts, parent) {
             return judgment(parents, kind);
         }
         judgment(vec![parent], Kind::Finetune)
@@ -291,9 +342,9 @@ impl<'a> Case<'a> {
         })
     }
 
-    fn find_merge(&self, direct: &[usize], parent: usize) -> Option<(Vec<usize>, Kind)> {
+    fn find_merge(&self, parts: &[usize], parent: usize) -> Option<(Vec<usize>, Kind)> {
         let (herd, x) = (self.herd, self.x);
-        let mut near: Vec<usize> = direct.iter().copied().filter(|c| herd.same_matrices(*c, x)).collect();
+        let mut near: Vec<usize> = parts.iter().copied().filter(|c| herd.same_matrices(*c, x)).collect();
         near.sort_by(|a, b| herd.compare(x, *a).distance.total_cmp(&herd.compare(x, *b).distance));
         let size = self.own.iter().map(|value| value * value).sum::<f64>().sqrt();
         let mut others: Vec<(usize, Vec<f64>)> = Vec::new();
@@ -313,7 +364,7 @@ impl<'a> Case<'a> {
             }
         }
         let slots = self.own_slots.clone();
-        let space = Space { herd, member: x, slots, own: self.own.clone(), others };
+        let mut space = Space { herd, member: x, slots, own: self.own.clone(), others };
         if let Some(sum) = space.find_sum(&|c| self.tree.is_merge(c)) {
             let parts: Vec<(usize, f64)> = sum.parts.into_iter().filter(|(_, c)| *c > 0.05).collect();
             let (parents, coefficients) = parts.into_iter().unzip();
@@ -325,6 +376,11 @@ impl<'a> Case<'a> {
             bases.push((parent, vector));
         }
         bases.retain(|(_, vector)| vector.len() == self.own.len());
+        // Zeros are no changes that parents could explain.
+        if herd.print(x).mean(|tensor| tensor.zeros) > SPARSE {
+            return None;
+        }
+        space.others.retain(|(c, _)| !is_worn(herd, *c, x));
         let sparse = space.find_sparse(&bases)?;
         let (parents, coefficients) = sparse.parts.into_iter().unzip();
         Some((parents, Kind::Merge { method: "ties", coefficients, base: Some(sparse.base) }))

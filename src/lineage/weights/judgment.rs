@@ -83,12 +83,31 @@ pub struct Judgment {
     pub reason: String,
     /// Votes for the parent against the family's root.
     pub votes: Option<Votes>,
+    /// How strong that is.
+    pub proof: Proof,
+}
+
+/// How strong the evidence for a parent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// There is no parent.
+    None,
+    /// Distances and directions.
+    Geometry,
+    /// Values that only the parents can have handed down.
+    Exact,
 }
 
 impl Judgment {
     pub(super) fn new(parents: Vec<usize>, kind: Kind, reason: impl Into<String>) -> Self {
         let reason = reason.into();
-        Self { parents, kind, shared_start: Vec::new(), related: Vec::new(), reason, votes: None }
+        Self { parents, kind, shared_start: Vec::new(), related: Vec::new(), reason, votes: None, proof: Proof::None }
+    }
+
+    /// Whether exact values speak for the parents, not geometry alone.
+    pub fn is_certain(&self) -> bool {
+        self.proof == Proof::Exact
     }
 }
 
@@ -140,6 +159,12 @@ impl Tree {
             }
         }
         false
+    }
+
+    /// Whether a member is a merge or descends from one.
+    pub(super) fn has_merge(&self, member: usize) -> bool {
+        let merges = self.judged.iter().filter(|(_, judgment)| matches!(judgment.kind, Kind::Merge { .. }));
+        merges.into_iter().any(|(merge, _)| *merge == member || self.descends(member, *merge))
     }
 
     pub(super) fn is_merge(&self, member: usize) -> bool {

@@ -68,7 +68,10 @@ impl Space<'_> {
         let grams = self.grams();
         let single =
             (0..count).map(|i| grams.iter().map(|gram| gram[(i, i)]).sum::<f64>()).fold(f64::INFINITY, f64::min);
-        if single <= 15.0 * noise {
+        // What all candidates together cannot explain, no few of them can.
+        let all: Vec<usize> = (0..count).collect();
+        let is_possible = fit(&grams, &all).is_none_or(|(residual, _)| residual <= 3.0 * noise);
+        if single <= 15.0 * noise || !is_possible {
             return None;
         }
         for size in [2, 3] {
@@ -88,7 +91,7 @@ impl Space<'_> {
             if let Some((rank, chosen, coefficients)) = best {
                 let parts: Vec<(usize, f64)> =
                     chosen.iter().zip(&coefficients).map(|(i, c)| (self.others[*i].0, *c)).collect();
-                let is_sum = parts.iter().filter(|(_, c)| *c > 0.05).count() >= 2;
+                let is_sum = parts.iter().filter(|(_, c)| *c > 0.05).count() >= 2 && is_between(&coefficients);
                 return is_sum.then(|| Sum { parts, residual: rank.residual / noise, single: single / noise });
             }
         }
@@ -108,6 +111,13 @@ impl Space<'_> {
         }
         grams
     }
+}
+
+/// Whether a sum lies between its parts: of models of which each is a sum of the others, the one with the smallest
+/// coefficients was made of them.
+fn is_between(coefficients: &[f64]) -> bool {
+    let total: f64 = coefficients.iter().map(|c| c.abs()).sum();
+    coefficients.iter().all(|c| total <= (1.0 + total - c.abs()) / c.abs().max(1e-9))
 }
 
 struct Rank {
@@ -172,6 +182,10 @@ pub(super) struct Sparse {
 
 /// Candidates that are combined.
 const TOP: usize = 6;
+/// Share of coordinates that must equal the base.
+const LEAST_UNCHANGED: f64 = 0.05;
+/// Share of its own large changes that each parent must explain alone.
+const LEAST_ALONE: f64 = 0.12;
 
 impl Space<'_> {
     /// Finds two or three candidates whose changes from a base reappear coordinate by coordinate.
@@ -182,11 +196,20 @@ impl Space<'_> {
             let own: Vec<f64> = self.own.iter().zip(origin).map(|(x, b)| x - b).collect();
             self.try_base(*base, origin, &own, &tolerance, &mut best);
         }
-        best.map(|(_, sparse)| sparse).filter(|sparse| sparse.explained > 0.8 && sparse.unchanged > 0.05)
+        best.map(|(_, sparse)| sparse).filter(|sparse| sparse.explained > 0.8)
     }
 
     fn try_base(&self, base: usize, origin: &[f64], own: &[f64], tolerance: &[f64], best: &mut Option<(f64, Sparse)>) {
         let still: Vec<bool> = own.iter().zip(tolerance).map(|(d, t)| d.abs() <= *t).collect();
+        let changed = still.iter().filter(|still| !**still).count();
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let unchanged = 1.0 - changed as f64 / own.len().max(1) as f64;
+        // Changes of a unit in the last place or two are explained by anything.
+        let mut steps: Vec<f64> =
+            (0..own.len()).filter(|at| !still[*at]).map(|at| own[at].abs() * 0.76 / tolerance[at]).collect();
+        if changed == 0 || unchanged <= LEAST_UNCHANGED || super::pair::median(&mut steps) < 2.0 {
+            return;
+        }
         let mut changes: Vec<Change> = self
             .others
             .iter()
@@ -195,22 +218,14 @@ impl Space<'_> {
             .collect();
         changes.sort_by(|a, b| b.share.total_cmp(&a.share));
         changes.truncate(TOP);
-        let changed = still.iter().filter(|still| !**still).count();
-        // Changes of a unit in the last place or two are explained by anything.
-        let mut steps: Vec<f64> =
-            (0..own.len()).filter(|at| !still[*at]).map(|at| own[at].abs() * 0.76 / tolerance[at]).collect();
-        if changed == 0 || super::pair::median(&mut steps) < 2.0 {
-            return;
-        }
+        changes.retain(|change| change.alone(own, &still, tolerance) > LEAST_ALONE);
         for size in [2, 3] {
             for chosen in combinations(changes.len(), size) {
                 let parts: Vec<&Change> = chosen.iter().map(|i| &changes[*i]).collect();
-                let (explained, least) = explain(&parts, own, &still, tolerance, changed);
+                let explained = explain(&parts, own, &still, tolerance, changed);
                 #[expect(clippy::cast_precision_loss, reason = "2 or 3")]
                 let score = explained - 0.04 * size as f64;
-                if least > 0.12 && best.as_ref().is_none_or(|(known, _)| score > *known) {
-                    #[expect(clippy::cast_precision_loss, reason = "a share")]
-                    let unchanged = 1.0 - changed as f64 / own.len() as f64;
+                if best.as_ref().is_none_or(|(known, _)| score > *known) {
                     let parts = parts.iter().map(|part| (part.member, part.factor)).collect();
                     *best = Some((score, Sparse { base, parts, explained, unchanged }));
                 }
@@ -264,12 +279,22 @@ impl Change {
         let share = f64::from(histogram[highest]) / ratios.len() as f64;
         Some(Self { member, difference, is_large, factor, share })
     }
+
+    /// Share of its large changes that reappear, multiplied by its factor.
+    fn alone(&self, own: &[f64], still: &[bool], tolerance: &[f64]) -> f64 {
+        let (mut all, mut hit) = (0.0, 0.0);
+        for at in (0..own.len()).filter(|at| self.is_large[*at] && !still[*at]) {
+            all += 1.0;
+            let off = (own[at] - self.factor * self.difference[at]).abs();
+            hit += if off <= tolerance[at] * self.factor.max(1.0) { 1.0 } else { 0.0 };
+        }
+        if all > 0.0 { hit / all } else { 0.0 }
+    }
 }
 
-/// Share of changed coordinates that equal a parent's change, or the mean or sum of several; and the least share that
-/// each parent alone explains of its own large changes.
+/// Share of changed coordinates that equal a parent's change, or the mean or sum of several.
 #[expect(clippy::cast_precision_loss, reason = "counts of coordinates")]
-fn explain(parts: &[&Change], own: &[f64], still: &[bool], tolerance: &[f64], changed: usize) -> (f64, f64) {
+fn explain(parts: &[&Change], own: &[f64], still: &[bool], tolerance: &[f64], changed: usize) -> f64 {
     let mut explained = still.to_vec();
     for part in parts {
         let width = part.factor.max(1.0);
@@ -291,15 +316,5 @@ fn explain(parts: &[&Change], own: &[f64], still: &[bool], tolerance: &[f64], ch
         }
     }
     let hits = explained.iter().zip(still).filter(|(explained, still)| **explained && !**still).count();
-    let alone = |part: &&Change| {
-        let own_changes = (0..own.len()).filter(|at| part.is_large[*at] && !still[*at]);
-        let (mut all, mut hit) = (0.0, 0.0);
-        for at in own_changes {
-            all += 1.0;
-            let off = (own[at] - part.factor * part.difference[at]).abs();
-            hit += if off <= tolerance[at] * part.factor.max(1.0) { 1.0 } else { 0.0 };
-        }
-        if all > 0.0 { hit / all } else { 0.0 }
-    };
-    (hits as f64 / changed as f64, parts.iter().map(alone).fold(f64::INFINITY, f64::min))
+    hits as f64 / changed as f64
 }

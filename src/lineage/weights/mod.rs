@@ -20,6 +20,8 @@ pub mod judgment;
 pub mod make;
 mod merge;
 pub mod names;
+mod order;
+mod origin;
 mod packed;
 pub mod pair;
 pub mod print;

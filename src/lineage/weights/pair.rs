@@ -32,6 +32,12 @@ pub struct Comparison {
     pub kept: f64,
     /// Share of tensors that are identical as stored.
     pub identical: f64,
+    /// Number of sampled values behind the similarity.
+    pub coordinates: f64,
+    /// Tensors that are equal once rounded to bf16.
+    pub equal_tensors: u32,
+    /// Tensors that were compared.
+    pub compared_tensors: u32,
     /// Share of norm values at the end of the model that are equal.
     pub norm_equal: f64,
 }
@@ -50,6 +56,22 @@ impl Shared {
         let norms = (dot(&self.left, &self.left) * dot(&self.right, &self.right)).sqrt();
         if norms > 0.0 { dot(&self.left, &self.right) / norms } else { 0.0 }
     }
+}
+
+/// The cosine of the angle between two tensors, where they can be compared.
+fn cosine(left: &TensorPrint, right: &TensorPrint) -> Option<f64> {
+    if !left.same_shape(right) || left.is_matrix() != right.is_matrix() {
+        return shared(left, right).map(|both| both.cosine());
+    }
+    let (mut dot, mut own, mut other) = (0.0, 0.0, 0.0);
+    for (x, y) in left.sample.iter().zip(&right.sample) {
+        let (x, y) = (f64::from(*x), f64::from(*y));
+        dot += x * y;
+        own += x * x;
+        other += y * y;
+    }
+    let norms = (own * other).sqrt();
+    Some(if norms > 0.0 { dot / norms } else { 0.0 })
 }
 
 /// Least rows that two tensors of other lengths must share.
@@ -84,6 +106,9 @@ pub(super) fn shared(left: &TensorPrint, right: &TensorPrint) -> Option<Shared> 
 /// How far another layer must be ahead of a layer's own place to count as moved.
 const MOVED: f64 = 0.05;
 
+/// Cosine with the layer in the same place above which no other layer is tried.
+const IN_PLACE: f64 = 0.5;
+
 /// Compares a model with a candidate.
 pub fn compare(a: &Fingerprint, b: &Fingerprint) -> Comparison {
     let mut comparison = Comparison::default();
@@ -92,14 +117,13 @@ pub fn compare(a: &Fingerprint, b: &Fingerprint) -> Comparison {
     }
     align(a, b, &mut comparison);
     let embed = Slot::once(Role::Embed);
-    let embeddings = a.tensors.get(&embed).zip(b.tensors.get(&embed)).and_then(|(x, y)| shared(x, y));
-    comparison.embedding = embeddings.map(|both| both.cosine());
+    comparison.embedding = a.tensors.get(&embed).zip(b.tensors.get(&embed)).and_then(|(x, y)| cosine(x, y));
     for (layer, other) in comparison.layers.clone() {
         for slot in layer_slots(a, layer) {
-            let Some(both) = b.tensors.get(&slot.moved(other)).and_then(|y| shared(&a.tensors[&slot], y)) else {
+            let Some(cosine) = b.tensors.get(&slot.moved(other)).and_then(|y| cosine(&a.tensors[&slot], y)) else {
                 continue;
             };
-            comparison.cosines.push((slot, both.cosine()));
+            comparison.cosines.push((slot, cosine));
         }
     }
     let all: Vec<f64> = comparison.cosines.iter().map(|(_, c)| *c).chain(comparison.embedding).collect();
@@ -133,23 +157,28 @@ fn align(a: &Fingerprint, b: &Fingerprint, comparison: &mut Comparison) {
     }
     let score = |i: u16, j: u16| -> f64 {
         let slots = Role::MATRICES.iter().filter_map(|role| a.get(role.clone(), i).zip(b.get(role.clone(), j)));
-        let cosines: Vec<f64> = slots.filter_map(|(x, y)| shared(x, y)).map(|both| both.cosine()).collect();
+        let cosines: Vec<f64> = slots.filter_map(|(x, y)| cosine(x, y)).collect();
         if cosines.is_empty() { other_score(a, b, i, j) } else { mean(&cosines) }
     };
-    let scores: Vec<Vec<f64>> = (0..rows).map(|i| (0..columns).map(|j| score(i, j)).collect()).collect();
-    let best = |row: &Vec<f64>| -> (u16, f64) {
-        let mut best = (0_u16, f64::NEG_INFINITY);
-        for (j, score) in (0_u16..).zip(row) {
-            if *score > best.1 {
-                best = (j, *score);
+    // Layers of one model are unlike each other: one that looks like the layer in its own place looks like no other.
+    let mut ahead: f64 = 0.0;
+    let mut best = Vec::with_capacity(usize::from(rows));
+    for i in 0..rows {
+        let own = if i < columns { score(i, i) } else { f64::NEG_INFINITY };
+        let (mut at, mut highest) = (i.min(columns - 1), own);
+        if own < IN_PLACE || rows != columns {
+            for j in (0..columns).filter(|j| *j != i) {
+                let score = score(i, j);
+                if score > highest || (score == highest && j < at) {
+                    (at, highest) = (j, score);
+                }
             }
         }
-        best
-    };
-    let own = |i: u16| scores[usize::from(i)][usize::from(i)];
-    comparison.in_place = rows == columns && (0..rows).all(|i| best(&scores[usize::from(i)]).1 - own(i) < MOVED);
-    comparison.layers =
-        (0..rows).map(|i| (i, if comparison.in_place { i } else { best(&scores[usize::from(i)]).0 })).collect();
+        ahead = ahead.max(highest - own);
+        best.push((i, at));
+    }
+    comparison.in_place = rows == columns && ahead < MOVED;
+    comparison.layers = if comparison.in_place { (0..rows).map(|i| (i, i)).collect() } else { best };
 }
 
 /// For architectures without the seven matrices: whatever both have under the same name.
@@ -157,8 +186,7 @@ fn other_score(a: &Fingerprint, b: &Fingerprint, i: u16, j: u16) -> f64 {
     let slots = layer_slots(a, i);
     let cosines: Vec<f64> = slots
         .iter()
-        .filter_map(|slot| b.tensors.get(&slot.moved(j)).and_then(|y| shared(&a.tensors[slot], y)))
-        .map(|both| both.cosine())
+        .filter_map(|slot| b.tensors.get(&slot.moved(j)).and_then(|y| cosine(&a.tensors[slot], y)))
         .collect();
     mean(&cosines)
 }
@@ -182,6 +210,8 @@ fn measure(a: &Fingerprint, b: &Fingerprint, comparison: &mut Comparison) {
     for (x, y) in pairs(a, b, &comparison.layers) {
         tensors += 1.0;
         identical += f64::from(u8::from(x.exact.is_some() && x.exact == y.exact));
+        comparison.compared_tensors += 1;
+        comparison.equal_tensors += u32::from(x.canonical.is_some() && x.canonical == y.canonical);
         if !x.is_matrix() {
             continue;
         }
@@ -199,6 +229,7 @@ fn measure(a: &Fingerprint, b: &Fingerprint, comparison: &mut Comparison) {
             }
         }
         compared += both.left.len() as f64 * weight;
+        comparison.coordinates += both.left.len() as f64;
     }
     let ratio = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
     comparison.identical = ratio(identical, tensors);

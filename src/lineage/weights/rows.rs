@@ -3,7 +3,7 @@
 //! A full fine-tune leaves the rows of tokens that did not occur as they were, up to one factor of weight decay. So a
 //! descendant keeps what its ancestor changed, and a sibling does not.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::RangeInclusive};
 
 use super::{
     print::{Precision, RowPanel},
@@ -28,6 +28,22 @@ impl RowSet {
     /// Number of rows.
     pub(super) fn len(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Rows that are in either.
+    #[must_use]
+    pub(super) fn or(&self, other: &Self) -> Self {
+        let mut either = self.clone();
+        either.0.iter_mut().zip(other.0).for_each(|(word, mask)| *word |= mask);
+        either
+    }
+
+    /// Rows of this set that are not in the other.
+    #[must_use]
+    pub(super) fn minus(&self, other: &Self) -> Self {
+        let mut left = self.clone();
+        left.0.iter_mut().zip(other.0).for_each(|(word, mask)| *word &= !mask);
+        left
     }
 
     /// Rows of this set that are in none of the others.
@@ -74,8 +90,6 @@ pub(super) struct SharedRows {
 
 /// Share of equal rows below which a common factor is looked for.
 const FEW: f64 = 0.02;
-/// Least share of a row's values that must agree once a factor is applied.
-const MOST_OF_A_ROW: f64 = 0.99;
 
 /// Compares two panels; `None` where the columns differ or too few rows are in both.
 pub(super) fn shared_rows(a: &RowPanel, b: &RowPanel) -> Option<SharedRows> {
@@ -96,7 +110,7 @@ pub(super) fn shared_rows(a: &RowPanel, b: &RowPanel) -> Option<SharedRows> {
     let coarser = a.precision.coarser(b.precision);
     let mut shared = SharedRows { compared: RowSet::empty(), equal: RowSet::empty(), factor: 1.0 };
     places.iter().for_each(|(place, _)| shared.compared.insert(*place));
-    let equal = equal_rows(a, b, &places, coarser, 1.0, 1.0);
+    let equal = equal_rows(a, b, &places, coarser, 1.0);
     if !is_few(equal.len(), places.len()) || a.precision == Precision::Packed || b.precision == Precision::Packed {
         return Some(SharedRows { equal, ..shared });
     }
@@ -114,30 +128,22 @@ fn is_few(equal: u32, all: usize) -> bool {
     f64::from(equal) < FEW * all as f64
 }
 
-#[expect(clippy::cast_precision_loss, reason = "eight columns")]
-fn equal_rows(
-    a: &RowPanel,
-    b: &RowPanel,
-    places: &[(usize, usize)],
-    coarser: Precision,
-    factor: f32,
-    least: f64,
-) -> RowSet {
+/// Rows that are equal once the second's are multiplied by a factor.
+fn equal_rows(a: &RowPanel, b: &RowPanel, places: &[(usize, usize)], coarser: Precision, factor: f32) -> RowSet {
     let width = a.columns;
     let mut equal = RowSet::empty();
     for (i, j) in places {
         let (left, right) = (&a.values[i * width..(i + 1) * width], &b.values[j * width..(j + 1) * width]);
-        let same = left.iter().zip(right).filter(|(x, y)| coarser.round(**x) == coarser.round(**y * factor)).count();
         // Rows of zeros say nothing.
         let says_something = left.iter().any(|value| *value != 0.0);
-        if says_something && same as f64 >= least * width as f64 {
+        if says_something && left.iter().zip(right).all(|(x, y)| coarser.round(*x) == coarser.round(*y * factor)) {
             equal.insert(*i);
         }
     }
     equal
 }
 
-/// Looks for the one factor that makes most rows equal: near the median ratio, and a little below 1.
+/// Looks for the one factor that makes most rows equal: near the median ratio, or a little below 1.
 fn best_factor(a: &RowPanel, b: &RowPanel, places: &[(usize, usize)], coarser: Precision) -> (RowSet, f32) {
     let width = a.columns;
     let mut ratios: Vec<f64> = places
@@ -147,17 +153,56 @@ fn best_factor(a: &RowPanel, b: &RowPanel, places: &[(usize, usize)], coarser: P
         .map(|(x, y)| f64::from(x / y))
         .collect();
     let middle = super::pair::median(&mut ratios);
-    let steps = |from: f64, to: f64, count: u32| {
-        (0..count).map(move |at| from + (to - from) * f64::from(at) / f64::from(count - 1))
-    };
-    let mut best = (RowSet::empty(), 1.0);
-    for factor in steps(middle - 0.02, middle + 0.02, 401).chain(steps(0.97, 1.0, 301)) {
-        #[expect(clippy::cast_possible_truncation, reason = "a factor near 1")]
-        let factor = factor as f32;
-        let equal = equal_rows(a, b, places, coarser, factor, MOST_OF_A_ROW);
-        if equal.len() > best.0.len() {
-            best = (equal, factor);
+    // Every row holds for the factors of an interval: where most intervals meet is the best factor.
+    let mut ends: Vec<(f64, i32)> = Vec::new();
+    for (i, j) in places {
+        let (left, right) = (&a.values[i * width..(i + 1) * width], &b.values[j * width..(j + 1) * width]);
+        for near in [middle - NEAR..=middle + NEAR, DECAY] {
+            let interval = factors(left, right, coarser, near);
+            if let Some((low, high)) = interval {
+                ends.extend([(low, 1), (high, -1)]);
+            }
         }
     }
-    best
+    ends.sort_by(|x, y| x.0.total_cmp(&y.0).then(y.1.cmp(&x.1)));
+    let (mut open, mut most, mut factor) = (0, 0, 1.0);
+    for (at, (end, step)) in ends.iter().enumerate() {
+        open += step;
+        if open > most {
+            most = open;
+            factor = ends.get(at + 1).map_or(*end, |next| f64::midpoint(*end, next.0));
+        }
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a factor near 1")]
+    let factor = factor as f32;
+    (equal_rows(a, b, places, coarser, factor), factor)
+}
+
+/// How far from the median ratio a factor may be.
+const NEAR: f64 = 0.02;
+/// Factors of a mild weight decay.
+const DECAY: RangeInclusive<f64> = 0.97..=1.0;
+
+/// The factors by which all values of a row become those of another, within limits.
+fn factors(left: &[f32], right: &[f32], coarser: Precision, limits: RangeInclusive<f64>) -> Option<(f64, f64)> {
+    let (mut low, mut high) = limits.into_inner();
+    let mut says_something = false;
+    for (x, y) in left.iter().zip(right) {
+        let (x, y) = (f64::from(coarser.round(*x)), f64::from(*y));
+        if y == 0.0 || x == 0.0 {
+            if x != y {
+                return None;
+            }
+            continue;
+        }
+        says_something = true;
+        let half = coarser.ulp(x) / 2.0;
+        let (from, to) = ((x - half) / y, (x + half) / y);
+        low = low.max(from.min(to));
+        high = high.min(from.max(to));
+        if low > high {
+            return None;
+        }
+    }
+    says_something.then_some((low, high))
 }
