@@ -26,5 +26,7 @@ pub mod shape;
 pub mod slots;
 mod take;
 pub mod tap;
+#[cfg(test)]
+mod tests;
 
 pub use print::Fingerprint;
