@@ -9,6 +9,7 @@ mod budget;
 mod digesting;
 mod exact;
 pub mod file;
+pub mod full;
 mod grid;
 pub mod herd;
 mod invariant;

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 
 use super::{
     Fingerprint,
+    full::{Full, compare_full},
     herd::{Herd, Tie},
     judge::judge,
     judgment::{Kind, Tree},
-    make::{Model, Source, WeightFile, assemble, choose_rows, make},
+    make::{Model, Source, assemble, choose_rows, make},
     sample::splitmix64,
     tap::{Error, Tap},
 };
@@ -188,31 +189,37 @@ impl Source for Memory {
     }
 }
 
-/// The fingerprint of these files, which is the same whether they are read or pass by in pieces.
-fn print(files: &[Vec<u8>], piece: usize) -> Fingerprint {
+/// A model of these files.
+fn model(files: &[Vec<u8>]) -> Model {
     let config = format!(
         r#"{{"architectures":["LlamaForCausalLM"],"hidden_size":{HIDDEN},"num_attention_heads":{HEADS},"num_key_value_heads":{KV_HEADS}}}"#
     );
     let mut model = Model { tokens: choose_rows(VOCABULARY), ..Model::default() };
-    let is_gguf = files[0].starts_with(b"GGUF");
-    if !is_gguf {
-        model.config = Some(config::parse(config.as_bytes()).unwrap());
-    }
-    let mut prints = Vec::new();
     for file in files {
         let length = file.len() as u64;
-        let weights: WeightFile = if is_gguf {
-            gguf::parse(file, length).unwrap().into()
-        } else {
-            let end = 8 + usize::try_from(safetensors::header_length(file, length).unwrap()).unwrap();
-            safetensors::parse(&file[8..end], length).unwrap().into()
-        };
-        let shape = model.shape_of(&weights);
+        if file.starts_with(b"GGUF") {
+            model.files.push(gguf::parse(file, length).unwrap().into());
+            continue;
+        }
+        let end = 8 + usize::try_from(safetensors::header_length(file, length).unwrap()).unwrap();
+        model.files.push(safetensors::parse(&file[8..end], length).unwrap().into());
+        model.config = Some(config::parse(config.as_bytes()).unwrap());
+    }
+    model
+}
+
+/// The fingerprint of these files, which is the same whether they are read or pass by in pieces.
+fn print(files: &[Vec<u8>], piece: usize) -> Fingerprint {
+    let model = model(files);
+    let mut prints = Vec::new();
+    for (file, weights) in files.iter().zip(&model.files) {
+        let length = file.len() as u64;
+        let shape = model.shape_of(weights);
+        let is_gguf = file.starts_with(b"GGUF");
         let mut tap = if is_gguf { Tap::gguf(length) } else { Tap::safetensors(length, Some(shape)) };
         file.chunks(piece).for_each(|piece| tap.push(piece));
         let print = tap.finish().unwrap();
         prints.push(Fingerprint::decode(&print.encode()).unwrap());
-        model.files.push(weights);
     }
     let mut source = Memory(files.to_vec());
     let whole = make(&model, &mut source, &mut |_| ()).unwrap();
@@ -230,7 +237,7 @@ fn kind(original: &Fingerprint, variant: &Fingerprint) -> Kind {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8))]
+    #![proptest_config(ProptestConfig::with_cases(3))]
 
     #[test]
     fn a_model_stays_itself_however_it_is_written(seed in 0_u64..1000, piece in 1_usize..9000) {
@@ -318,4 +325,38 @@ fn a_model_of_a_hundred_thousand_tensors_has_a_fingerprint() {
     let mut changed = experts.clone();
     changed[99_999].values[3] = 0.25;
     assert_ne!(print_of(&[&changed]).tensors, whole.tensors);
+}
+
+/// Two sets of files compared value by value.
+fn full(left: &[Vec<u8>], right: &[Vec<u8>], alignment: &[(u16, u16)]) -> Full {
+    let (mut a, mut b) = (Memory(left.to_vec()), Memory(right.to_vec()));
+    compare_full(&model(left), &mut a, &model(right), &mut b, alignment, &mut |_| ()).unwrap()
+}
+
+#[test]
+fn a_conversion_keeps_every_value_and_another_model_none() {
+    let (one, other) = (llama(1), llama(2));
+    let original = [safetensors_file(&one, Type::F32)];
+    let same = full(&original, &[gguf_file(&one, Type::F32)], &[]);
+    assert_eq!((same.change, same.covered, same.identical_rows), (0.0, 1.0, same.rows));
+    assert!((same.cosine - 1.0).abs() < 1e-12 && same.slots.len() == one.len());
+    let packed = full(&original, &[gguf_file(&one, Type::Q8)], &[]);
+    assert!(packed.cosine > 0.999 && packed.change > 0.001 && packed.identical_rows == 0, "{packed:?}");
+    let apart = full(&original, &[safetensors_file(&other, Type::Bf16)], &[]);
+    assert!(apart.largest_cosine.abs() < 0.1 && apart.covered == 1.0, "{apart:?}");
+}
+
+#[test]
+fn layers_of_another_depth_are_compared_as_they_are_aligned() {
+    let one = llama(1);
+    let last: Vec<Tensor> = one.iter().filter(|tensor| !tensor.name.contains("layers.0")).cloned().collect();
+    let first = last.iter().map(|t| Tensor { name: t.name.replace("layers.1", "layers.0"), ..t.clone() }).collect();
+    let files = |tensors: &Vec<Tensor>| [safetensors_file(tensors, Type::F32)];
+    let pruned: Vec<Tensor> = first;
+    let aligned = full(&files(&pruned), &files(&one), &[(0, 1)]);
+    assert_eq!((aligned.change, aligned.covered), (0.0, 1.0));
+    assert_eq!(aligned.slots.iter().filter(|slot| slot.other.is_some()).count(), 9);
+    let misaligned = full(&files(&pruned), &files(&one), &[(0, 0)]);
+    assert!(misaligned.change > 0.1 && misaligned.covered == 1.0);
+    assert!(full(&files(&pruned), &files(&one), &[]).covered < 0.9);
 }
