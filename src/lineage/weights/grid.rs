@@ -45,8 +45,10 @@ fn residue(rows: &[Vec<f32>], size: usize) -> Option<f32> {
         }
         let step = largest / 127.0;
         for value in group.iter().map(|value| value.abs()).filter(|value| *value != 0.0 && *value < largest) {
-            let steps = f64::from(value / step);
-            sum += (steps - steps.round()).abs();
+            let steps = value / step;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "steps from 0 to 127, rounded")]
+            let nearest = (steps + 0.5) as u8;
+            sum += f64::from((steps - f32::from(nearest)).abs());
             count += 1.0;
         }
     }

@@ -12,6 +12,7 @@ pub mod evidence;
 mod exact;
 pub mod family;
 pub mod file;
+pub mod full;
 mod grid;
 pub mod herd;
 mod invariant;
@@ -31,5 +32,7 @@ pub mod shape;
 pub mod slots;
 mod take;
 pub mod tap;
+#[cfg(test)]
+mod tests;
 
 pub use print::Fingerprint;

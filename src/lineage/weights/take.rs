@@ -12,9 +12,10 @@ use super::{
     slots::{Layout, Part, Role, Slot},
 };
 
-/// Rows at the beginning of a matrix in which grids are looked for, and columns of each.
+/// Rows at the beginning of a matrix in which grids are looked for, columns of each, and values that are enough.
 const GRID_ROWS: usize = 64;
 const GRID_COLUMNS: usize = 8192;
+const GRID_VALUES: usize = 1 << 16;
 /// Bytes that are rounded at once.
 const PIECE: usize = 64 << 10;
 
@@ -176,7 +177,8 @@ impl Taken {
         let sampled = Sampled::new(rows, columns, height, width);
         let has_panel = slot.role == Role::Embed && is_matrix;
         let panel = has_panel.then(|| Sampled::new(rows, columns, PANEL_ROWS, PANEL_COLUMNS));
-        let head = if is_matrix { rows.min(GRID_ROWS as u64) } else { 0 };
+        let enough = (GRID_VALUES / columns.clamp(1, GRID_COLUMNS)).min(GRID_ROWS);
+        let head = if is_matrix { rows.min(enough as u64) } else { 0 };
         let of_panel = panel.iter().flat_map(|panel| &panel.rows);
         let mut looked_at: Vec<u64> = sampled.rows.iter().chain(of_panel).map(|(row, _)| *row).chain(0..head).collect();
         looked_at.sort_unstable();
