@@ -5,7 +5,10 @@ use sqlx::PgConnection;
 use super::{
     Error, db,
     fingerprint::{self, Plan},
-    weights::full::{self, Full},
+    weights::{
+        full::{self, Full},
+        make,
+    },
 };
 use crate::{catalog, storage::BlobStore};
 
@@ -43,11 +46,11 @@ pub async fn compare(store: &BlobStore, pair: &Pair) -> Result<Result<Full, Stri
         return Ok(Err("the weights of one of both cannot be read".to_owned()));
     };
     let compared = tokio::task::spawn_blocking(move || {
-        full::compare_full(&child, &mut child_source, &parent, &mut parent_source, None, &mut |_| ())
+        full::compare_full(&child, &mut child_source, &parent, &mut parent_source, &[], &mut |_| ())
     });
     match compared.await {
         Ok(Ok(result)) => Ok(Ok(result)),
-        Ok(Err(full::Error::Io(error))) => Err(Error::Weights(error)),
+        Ok(Err(make::Error::Io(error))) => Err(Error::Weights(error)),
         Ok(Err(error)) => Ok(Err(error.to_string())),
         Err(panic) => Err(Error::Weights(std::io::Error::other(panic))),
     }

@@ -154,13 +154,7 @@ impl Bench<'_> {
     }
 
     /// Nothing is contradicted before all weights were compared, and not when they agree after all.
-    fn rest_on_all_weights(
-        &self,
-        member: usize,
-        named: &Named,
-        link: &mut Link,
-        to_compare: &mut Vec<(i64, i64)>,
-    ) {
+    fn rest_on_all_weights(&self, member: usize, named: &Named, link: &mut Link, to_compare: &mut Vec<(i64, i64)>) {
         let pair = (self.gathered.members[member].revision_id, named.parent_revision_id.unwrap_or(0));
         let Some(full) = self.gathered.comparisons.get(&pair) else {
             to_compare.push(pair);
