@@ -25,7 +25,7 @@ pub fn judge_all(herd: &Herd, seen: &[Seen]) -> Tree {
     let families = order::families(herd, &ties, seen);
     let mut tree = Tree::default();
     for family in &families {
-        family.members.iter().for_each(|member| drop(tree.roots.insert(*member, family.root())));
+        tree.roots.extend(family.members.iter().map(|member| (*member, family.root())));
     }
     // Large families first: the bases of a merge across families are known before it.
     let order: Vec<usize> = families.iter().flat_map(|Family { members }| members.iter().copied()).collect();
