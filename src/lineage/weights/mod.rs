@@ -4,6 +4,7 @@
 //! fingerprints decides which models are related, which is whose parent, by what relation, and how sure that is. Nothing
 //! here knows the database; numbers in, verdicts out.
 
+pub mod adapter;
 pub mod bands;
 mod budget;
 pub mod claim;
