@@ -9,11 +9,7 @@ use std::collections::BTreeMap;
 use nalgebra::DMatrix;
 use serde::Serialize;
 
-use super::{
-    sample::splitmix64,
-    shape::Shape,
-    slots::{self, Slot},
-};
+use super::{names, sample::splitmix64, shape::Shape, slots::Slot};
 
 /// A matrix, row by row.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,8 +63,8 @@ fn half(name: &str) -> Option<(Slot, usize, bool)> {
     let kinds = [(".lora_A", 0, false), (".lora_B", 1, false), (".lora_a", 0, true), (".lora_b", 1, true)];
     let (stem, half, is_transposed) =
         kinds.into_iter().find_map(|(mark, half, is_mlx)| Some((name.split_once(mark)?.0, half, is_mlx)))?;
-    let parts = slots::parts(&format!("{stem}.weight"), &[2, 2], &Shape::default(), false)?;
-    let [part] = &parts[..] else { return None };
+    let layout = names::layout(&format!("{stem}.weight"), &[2, 2], &Shape::default())?;
+    let [part] = &layout.parts[..] else { return None };
     Some((part.slot.clone(), half, is_transposed))
 }
 
