@@ -253,6 +253,11 @@ fn fused(name: &Name, layer: u16, rows: u64, shape: &Shape) -> Option<Vec<Part>>
         "mlp.gate_up_proj" if name.expert.is_none() && rows.is_multiple_of(2) => {
             Some(vec![part(Role::Gate, vec![0..rows / 2]), part(Role::Up, vec![rows / 2..rows])])
         }
+
+        // llama.cpp keeps the fused matrix of Phi-3 and GLM under the name of one half.
+        "ffn_up" if shape.feed_forward > 0 && rows == 2 * shape.feed_forward => {
+            Some(vec![part(Role::Gate, vec![0..rows / 2]), part(Role::Up, vec![rows / 2..rows])])
+        }
         end if BY_HEAD.contains(&end)
             && rows == query + 2 * keys
             && shape.kv_heads > 0

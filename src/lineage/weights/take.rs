@@ -63,7 +63,11 @@ struct Taken {
     zeros: u64,
     /// Values that were looked at for zeros.
     counted: u64,
+    /// The first rows until all of them are there, and what they tell of grids then: share of distinct values, distance
+    /// to the nearest grid.
     head: Vec<Vec<f32>>,
+    missing: usize,
+    grids: (f32, f32),
 }
 
 /// Values at some rows and columns.
@@ -188,6 +192,8 @@ impl Taken {
             exact: Digesting::new(&slot.role, rows),
             canonical: rounds.then(|| Digesting::new(&slot.role, rows)),
             head: vec![Vec::new(); index(head)],
+            missing: index(head),
+            grids: (1.0, 1.0),
             zeros: 0,
             counted: 0,
             rows,
@@ -235,6 +241,12 @@ impl Taken {
         }
         if let Some(head) = self.head.get_mut(index(row)) {
             *head = values[..values.len().min(GRID_COLUMNS)].to_vec();
+            self.missing -= 1;
+            if self.missing == 0 {
+                // A tensor of many experts would hold the first rows of each.
+                let rows = std::mem::take(&mut self.head);
+                self.grids = (grid::distinct(&rows), grid::lattice(&rows));
+            }
         }
         if !stored.is_plain() {
             self.zeros += values.iter().filter(|value| **value == 0.0).count() as u64;
@@ -256,8 +268,8 @@ impl Taken {
             exact: Some(exact),
             canonical: of_values,
             zeros: rounded((self.zeros as f64 / self.counted.max(1) as f64) as f32, 1e6),
-            distinct: rounded(grid::distinct(&self.head), 1e4),
-            lattice: rounded(grid::lattice(&self.head), 1e4),
+            distinct: rounded(self.grids.0, 1e4),
+            lattice: rounded(self.grids.1, 1e4),
             sample: self.sampled.values,
         };
         let panel = self.panel.map(|panel| RowPanel {

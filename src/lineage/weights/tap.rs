@@ -91,7 +91,7 @@ impl Tap {
             Ok(Parsed::Whole(start, mut tensors)) => {
                 let begin = usize::try_from(start).unwrap_or(usize::MAX).min(buffer.len());
                 tensors.push(begin as u64, &buffer[begin..]);
-                State::Tensors(Box::new(tensors))
+                State::Tensors(tensors)
             }
             Ok(Parsed::Wants(wanted)) => State::Header(buffer, wanted),
             Err(error) => State::Failed(error),
@@ -110,7 +110,7 @@ impl Tap {
             return Err(Error::NeedsShape(tensor.name.clone()));
         }
         let shape = self.shape.clone().unwrap_or_default();
-        Ok(Parsed::Whole(start, Tensors::new(header.tensors, shape)))
+        Ok(Parsed::Whole(start, Box::new(Tensors::new(header.tensors, shape))))
     }
 
     fn parse_gguf(&self, buffer: &[u8]) -> Result<Parsed, Error> {
@@ -122,7 +122,7 @@ impl Tap {
             Err(error) => Err(error.into()),
             Ok(header) => {
                 let shape = Shape::of_gguf(&header);
-                Ok(Parsed::Whole(header.data_start, Tensors::new(header.tensors, shape)))
+                Ok(Parsed::Whole(header.data_start, Box::new(Tensors::new(header.tensors, shape))))
             }
         }
     }
@@ -146,7 +146,7 @@ impl Tap {
 
 enum Parsed {
     /// Where the header ends, and what it lists.
-    Whole(u64, Tensors),
+    Whole(u64, Box<Tensors>),
     /// How many bytes to come back with.
     Wants(u64),
 }
