@@ -224,11 +224,8 @@ pub fn attribute(candidates: &[Candidate]) -> Attribution {
     }
     let values: Vec<f64> = unrelated.into_values().collect();
     let is_enough = values.len() >= ENOUGH;
-    let (mean, deviation) = if is_enough {
-        mean_and_deviation(&values)
-    } else {
-        (best.coupling.rotated, best.coupling.rotated_deviation)
-    };
+    let (mean, deviation) =
+        if is_enough { mean_and_deviation(&values) } else { (best.coupling.rotated, best.coupling.rotated_deviation) };
     let z = (best.coupling.value - mean) / deviation.max(LEAST_DEVIATION);
     if z < ATTRIBUTED {
         return Attribution::Unverifiable;

@@ -25,6 +25,8 @@ mod rows;
 pub mod sample;
 pub mod shape;
 pub mod slots;
+#[cfg(test)]
+mod synthetic;
 mod take;
 
 pub use print::Fingerprint;
