@@ -314,3 +314,82 @@ fn relation_words(kind: &Kind) -> String {
         Kind::Extended { what } => format!("extended ({what})"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lineage::weights::{
+        Fingerprint,
+        evidence::{self, Basis},
+        family::{Seen, judge_all},
+        synthetic::Weights,
+    };
+
+    /// Members by number: a base, a fine-tune, its fine-tune, two more children of the base, a stranger, and the stranger with a
+    /// hundred embedding rows of the base.
+    fn prints() -> Vec<Fingerprint> {
+        let (base, stranger) = (Weights::base(1), Weights::base(9));
+        let tuned = base.tuned(2, 8);
+        let planted = stranger.with_rows_of(&base, 100);
+        let models =
+            [base.clone(), tuned.clone(), tuned.tuned(3, 8), base.tuned(4, 8), base.tuned(5, 8), stranger, planted];
+        models.iter().map(Weights::print).collect()
+    }
+
+    fn judged(child: usize, parent: Result<usize, String>, relation: Relation) -> ClaimVerdict {
+        let prints = prints();
+        let herd = Herd::new(prints.iter().collect());
+        let seen: Vec<Seen> = (0..7).map(|rank| Seen { rank, attested: false }).collect();
+        let tree = judge_all(&herd, &seen);
+        verdict(&herd, &tree, child, &Claim { parent, relation }, &|member| format!("m{member}"))
+    }
+
+    #[test]
+    fn a_true_claim_is_confirmed_with_numbers() {
+        let found = judged(1, Ok(0), Relation::Finetune);
+        assert_eq!((found.verdict, found.level), (Verdict::Confirmed, Level::Certain));
+        assert!(found.sentence.contains("m0 is confirmed") && found.sentence.contains("embedding rows"), "{found:?}");
+        assert!(!found.needs_full_comparison);
+    }
+
+    #[test]
+    fn a_grandparent_is_of_the_family_and_the_parent_is_named() {
+        let found = judged(2, Ok(0), Relation::Finetune);
+        assert_eq!((found.verdict, found.nearer), (Verdict::ConfirmedFamily, Some(1)), "{found:?}");
+    }
+
+    #[test]
+    fn an_unrelated_base_is_contradicted_after_a_full_comparison() {
+        let found = judged(1, Ok(5), Relation::Finetune);
+        assert_eq!((found.verdict, found.nearer), (Verdict::Contradicted, Some(0)), "{found:?}");
+        assert!(found.needs_full_comparison);
+    }
+
+    #[test]
+    fn planted_rows_neither_confirm_nor_accuse() {
+        let found = judged(6, Ok(0), Relation::Finetune);
+        assert_eq!(found.verdict, Verdict::Unverifiable, "{found:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_told_says_why() {
+        let found = judged(1, Err("it is not in this registry".to_owned()), Relation::Finetune);
+        assert_eq!(found.verdict, Verdict::Unverifiable);
+        assert!(found.sentence.contains("not in this registry"));
+        assert_eq!(judged(5, Ok(0), Relation::Distill).verdict, Verdict::Unverifiable);
+    }
+
+    #[test]
+    fn evidence_counts_what_was_handed_down() {
+        let prints = prints();
+        let herd = Herd::new(prints.iter().collect());
+        let tree = judge_all(&herd, &[Seen::default(); 7]);
+        let found = evidence::evidence(&herd, &tree, 2, 1);
+        let rows = found.rows.unwrap();
+        assert!(rows.inherited >= 4 && rows.contradicting == 0, "{rows:?}");
+        assert_eq!(found.direction, [Basis::Rows]);
+        assert!(found.alternatives.iter().any(|other| other.why.contains("ancestor of the parent")), "{found:?}");
+        assert!((found.coverage - 1.0).abs() < 1e-9);
+        assert!(found.p_bound >= 1e-6 && found.similarity.value > 0.9);
+    }
+}

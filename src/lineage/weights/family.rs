@@ -39,3 +39,96 @@ pub fn judge_all(herd: &Herd, seen: &[Seen]) -> Tree {
     origin::find_orphans(herd, &ties, &families, &mut tree);
     tree
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::lineage::{
+        Relation,
+        weights::{Fingerprint, judgment::Kind, sample::splitmix64, synthetic::Weights},
+    };
+
+    /// A base, three fine-tunes, one of them of another; a merge, a quantized, a pruned and a stranger.
+    fn members() -> Vec<(&'static str, Fingerprint)> {
+        let base = Weights::base(1);
+        let (plain, other, third) = (base.tuned(2, 8), base.tuned(3, 8), base.tuned(4, 8));
+        let models = [
+            ("base", base.clone()),
+            ("plain", plain.clone()),
+            ("other", other.clone()),
+            ("third", third),
+            ("grandchild", plain.tuned(5, 8)),
+            ("merge", plain.merged(&other)),
+            ("quantized", base.quantized()),
+            ("pruned", other.pruned()),
+            ("copy", base),
+            ("stranger", Weights::base(9)),
+        ];
+        models.into_iter().map(|(name, weights)| (name, weights.print())).collect()
+    }
+
+    type Graph = BTreeMap<&'static str, (BTreeSet<&'static str>, Option<Relation>)>;
+
+    /// The graph by names, when members are uploaded in the order of a seed; copies are called by their original's name.
+    fn graph(members: &[(&'static str, Fingerprint)], seed: u64) -> Graph {
+        let mut order: Vec<&(&str, Fingerprint)> = members.iter().collect();
+        order.sort_by_key(|(name, _)| name.bytes().fold(seed, |state, byte| splitmix64(state ^ u64::from(byte))));
+        let herd = Herd::new(order.iter().map(|(_, print)| print).collect());
+        let seen: Vec<Seen> = (0..order.len() as u64).map(|rank| Seen { rank, attested: false }).collect();
+        let tree = judge_all(&herd, &seen);
+        let name = |member: usize| if order[member].0 == "copy" { "base" } else { order[member].0 };
+        let named = |at: usize| {
+            let judgment = &tree.judged[&at];
+            (order[at].0, (judgment.parents.iter().map(|p| name(*p)).collect(), judgment.kind.relation()))
+        };
+        let mut graph: Graph = (0..order.len()).map(named).collect();
+        graph.remove("copy");
+        graph.remove("base");
+        graph
+    }
+
+    #[test]
+    fn the_order_of_uploads_does_not_change_the_graph() {
+        let members = members();
+        let expected: Graph = [
+            ("plain", &["base"][..], Some(Relation::Finetune)),
+            ("other", &["base"], Some(Relation::Finetune)),
+            ("third", &["base"], Some(Relation::Finetune)),
+            ("grandchild", &["plain"], Some(Relation::Finetune)),
+            ("merge", &["other", "plain"], Some(Relation::Merge)),
+            ("quantized", &["base"], Some(Relation::Quantized)),
+            ("pruned", &["other"], Some(Relation::Pruned)),
+            ("stranger", &[], None),
+        ]
+        .into_iter()
+        .map(|(name, parents, relation)| (name, (parents.iter().copied().collect(), relation)))
+        .collect();
+        for seed in 0..6 {
+            assert_eq!(graph(&members, seed), expected, "order {seed}");
+        }
+    }
+
+    #[test]
+    fn children_of_an_absent_base_are_given_to_nobody() {
+        let base = Weights::base(1);
+        let prints: Vec<Fingerprint> = (2..7).map(|seed| base.tuned(seed, 8).print()).collect();
+        let herd = Herd::new(prints.iter().collect());
+        let tree = judge_all(&herd, &vec![Seen::default(); prints.len()]);
+        for member in 0..prints.len() {
+            assert_eq!(tree.judged[&member].kind, Kind::CommonOrigin, "member {member}: {:?}", tree.judged[&member]);
+            assert!(tree.parents(member).is_empty());
+        }
+    }
+
+    #[test]
+    fn an_attested_member_is_the_root_of_its_family() {
+        let base = Weights::base(1);
+        let prints = [base.tuned(2, 8).print(), base.print()];
+        let herd = Herd::new(prints.iter().collect());
+        let seen = |attested| [Seen { rank: 0, attested: false }, Seen { rank: 1, attested }];
+        assert_eq!(judge_all(&herd, &seen(true)).parents(0), [1]);
+        assert_eq!(judge_all(&herd, &seen(false)).parents(1), [0]);
+    }
+}

@@ -31,6 +31,8 @@ mod rows;
 pub mod sample;
 pub mod shape;
 pub mod slots;
+#[cfg(test)]
+mod synthetic;
 mod take;
 pub mod tap;
 #[cfg(test)]
