@@ -7,7 +7,11 @@ use sha2::Sha256;
 use sqlx::PgPool;
 
 use crate::{
-    config::ServeOptions, lineage::relatives::PrintCache, storage::BlobStore, tally::Tally, telemetry::Metrics,
+    config::ServeOptions,
+    lineage::{relatives::PrintCache, taps::Taps},
+    storage::BlobStore,
+    tally::Tally,
+    telemetry::Metrics,
 };
 
 /// Everything a request or a job may need; cheap to clone.
@@ -25,6 +29,8 @@ pub struct App {
     pub tally: Tally,
     /// Fingerprints that were read lately.
     pub prints: PrintCache,
+    /// Prints of weight files that wait for their commit.
+    pub taps: Taps,
     /// How we serve; defaults where nothing is served.
     pub options: Arc<ServeOptions>,
     /// Command that runs the confined child of smoke tests: this very binary.

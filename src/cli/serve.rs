@@ -23,7 +23,7 @@ use crate::{
     auth::{self, Scope},
     config::{DataOptions, ServeOptions},
     db, http, jobs,
-    lineage::relatives::PrintCache,
+    lineage::{relatives::PrintCache, taps::Taps},
     storage::BlobStore,
     tally::Tally,
     telemetry::{self, Metrics},
@@ -91,9 +91,11 @@ pub(super) async fn build(
     let secret = ServerSecret::new(db::server_secret(&mut connection).await?);
     ensure_admin(&mut connection, &data.data_dir).await?;
     let smoke_program = std::env::current_exe().context("the path of this program is not known")?;
+    let taps = Taps::default();
     Ok(App {
         db: database.pool.clone(),
-        store,
+        store: store.observed_by(taps.observe()),
+        taps,
         secret,
         metrics: Metrics::default(),
         tally: Tally::default(),

@@ -39,6 +39,7 @@ pub async fn publish_and_enqueue(
     let branch = commit.branch.to_owned();
     let message = commit.message.to_owned();
     let published = catalog::publish(tx, &app.store, model, commit).await?;
+    app.taps.keep(tx, &app.store, &published.files).await?;
     let is_main = branch == "main" || branch == "refs/heads/main";
     if !published.changed {
         return Ok(published);

@@ -13,9 +13,11 @@ use super::{
     Error,
     db::{self, NewPrint, PrintKind},
     files::{self, Choice},
-    relatives,
+    relatives, taps,
     weights::{
-        Fingerprint, bands,
+        Fingerprint,
+        adapter::{self, Target},
+        bands,
         make::{self, Model, Source, Token, WeightFile},
         print::VERSION,
         slots::Role,
@@ -43,6 +45,8 @@ pub struct Plan {
     pub model_id: i64,
     /// The weight files, or why there is nothing to take.
     weights: Result<Weights, String>,
+    /// The prints of all weight files, where all were taken while they were uploaded.
+    taken: Vec<Fingerprint>,
     config: Option<File>,
     tokenizer: Option<File>,
     /// Digest of all of them.
@@ -52,7 +56,7 @@ pub struct Plan {
 #[derive(Debug, Clone)]
 enum Weights {
     Model(Vec<File>),
-    Adapter,
+    Adapter(Vec<File>),
 }
 
 /// What became of a plan.
@@ -73,14 +77,24 @@ pub async fn gather(db: &mut PgConnection, store: &BlobStore, model_id: i64, rev
     let config = facts::find(&files, FileKind::Config).cloned();
     let tokenizer = files.iter().find(|f| f.path.as_str() == "tokenizer.json" && f.size <= MAX_TOKENIZER).cloned();
     let chosen = match &weights {
-        Ok(Weights::Model(files)) => files.clone(),
-        _ => files.iter().filter(|file| formats::kind(file.path.as_str()) == FileKind::Safetensors).cloned().collect(),
+        Ok(Weights::Model(files) | Weights::Adapter(files)) => files.clone(),
+        Err(_) => Vec::new(),
     };
+    let mut taken = Vec::new();
+    if let Ok(Weights::Model(files)) = &weights {
+        for file in files {
+            taken.extend(taps::find(db, store, file).await?);
+        }
+        if taken.len() < files.len() {
+            taken.clear();
+        }
+    }
     let mut text = String::new();
     for file in chosen.iter().chain(&config).chain(&tokenizer) {
         text.push_str(&format!("{} {}\n", file.digest.to_hex(), file.path));
     }
-    Ok(Plan { revision_id, model_id, weights, config, tokenizer, key: Digest::of(text.as_bytes()) })
+    let key = Digest::of(text.as_bytes());
+    Ok(Plan { revision_id, model_id, weights, taken, config, tokenizer, key })
 }
 
 /// Chooses the weight files among those of a revision.
@@ -96,10 +110,10 @@ async fn choose(store: &BlobStore, files: &[File]) -> Result<Result<Weights, Str
         }
     }
     let paths: Vec<(&str, u64)> = files.iter().map(|f| (f.path.as_str(), f.size.cast_unsigned())).collect();
-    let pick = |chosen: Vec<usize>| chosen.into_iter().map(|file| files[file].clone()).collect();
+    let pick = |chosen: Vec<usize>| -> Vec<File> { chosen.into_iter().map(|file| files[file].clone()).collect() };
     Ok(files::choose(&paths, &listed).map(|choice| match choice {
         Choice::Model(chosen) => Weights::Model(pick(chosen)),
-        Choice::Adapter(_) => Weights::Adapter,
+        Choice::Adapter(chosen) => Weights::Adapter(pick(chosen)),
     }))
 }
 
@@ -107,7 +121,7 @@ async fn choose(store: &BlobStore, files: &[File]) -> Result<Result<Weights, Str
 pub async fn make(store: &BlobStore, plan: &Plan, progress: impl FnMut(u64) + Send + 'static) -> Result<Made, Error> {
     let files = match &plan.weights {
         Ok(Weights::Model(files)) => files.clone(),
-        Ok(Weights::Adapter) => return Ok(Made::Adapter),
+        Ok(Weights::Adapter(_)) => return Ok(Made::Adapter),
         Err(reason) => return Ok(Made::Nothing(reason.clone())),
     };
     let model = match read_model(store, plan, &files).await? {
@@ -115,9 +129,13 @@ pub async fn make(store: &BlobStore, plan: &Plan, progress: impl FnMut(u64) + Se
         Err(reason) => return Ok(Made::Nothing(reason)),
     };
     let source = StoreSource::new(store, &files);
+    let taken = plan.taken.clone();
     let made = tokio::task::spawn_blocking(move || {
         let (mut source, mut progress) = (source, progress);
-        make::make(&model, &mut source, &mut progress)
+        if taken.is_empty() {
+            return make::make(&model, &mut source, &mut progress);
+        }
+        make::assemble(taken, &model, &mut source)
     });
     match made.await {
         Ok(Ok(print)) => Ok(Made::Print(Box::new(print))),
@@ -212,6 +230,21 @@ pub(crate) async fn open(store: &BlobStore, plan: &Plan) -> Result<Option<(Model
     let Ok(Weights::Model(files)) = &plan.weights else { return Ok(None) };
     let Ok(model) = read_model(store, plan, files).await? else { return Ok(None) };
     Ok(Some((model, StoreSource::new(store, files))))
+}
+
+/// Largest adapter that is read, in bytes.
+const MAX_ADAPTER: u64 = 2 << 30;
+
+/// Reads the low-rank pairs of an adapter; none where it is too large or cannot be read.
+pub(crate) async fn read_adapter(store: &BlobStore, plan: &Plan) -> Result<Vec<Target>, Error> {
+    let Ok(Weights::Adapter(files)) = &plan.weights else { return Ok(Vec::new()) };
+    if files.iter().map(|file| file.size.cast_unsigned()).sum::<u64>() > MAX_ADAPTER {
+        return Ok(Vec::new());
+    }
+    let Ok(model) = read_model(store, plan, files).await? else { return Ok(Vec::new()) };
+    let mut source = StoreSource::new(store, files);
+    let read = tokio::task::spawn_blocking(move || adapter::read(&model, &mut source));
+    read.await.map_err(|panic| Error::Weights(io::Error::other(panic)))?.map_err(Error::Weights)
 }
 
 /// Whether a fingerprint of exactly these files is there already; it is taken over then.

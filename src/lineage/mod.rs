@@ -13,6 +13,7 @@ pub mod identify;
 pub mod link;
 mod record;
 pub mod relatives;
+pub mod taps;
 pub mod weights;
 
 use std::{fmt, str::FromStr};

@@ -8,6 +8,7 @@ pub mod db;
 pub mod fsck;
 pub mod gc;
 mod local;
+mod observe;
 mod open;
 mod write;
 
@@ -19,6 +20,7 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, path:
 use sqlx::PgConnection;
 
 use crate::digest::Digest;
+pub use observe::{Observe, Observer};
 pub use write::{Interrupted, Outcome};
 
 /// What can go wrong with the store.
@@ -87,9 +89,17 @@ pub struct BlobStore {
     /// Set when the objects are plain files here, which are then read without a detour.
     folder: Option<Arc<std::path::PathBuf>>,
     address: Arc<str>,
+    /// Who looks at what streams in.
+    observe: Option<Observe>,
 }
 
 impl BlobStore {
+    /// Lets somebody look at every blob that streams in from now on.
+    #[must_use]
+    pub fn observed_by(self, observe: Observe) -> Self {
+        Self { observe: Some(observe), ..self }
+    }
+
     /// The address of the store, for people.
     pub fn address(&self) -> &str {
         &self.address

@@ -61,6 +61,12 @@ impl BlobStore {
         S: Stream<Item = std::io::Result<Bytes>> + Unpin,
     {
         let staged = temporary_path(key);
+        let mut observer = self.observe.as_ref().map(|observe| observe());
+        let body = body.inspect(|piece| {
+            if let (Some(observer), Ok(piece)) = (&mut observer, piece) {
+                observer.push(piece);
+            }
+        });
         let received = self.write(body, &staged).await?;
         if let Some(reason) = received.broken {
             return Ok(Outcome::Interrupted(Interrupted { kept: received.stored.size, reason }));
@@ -71,6 +77,9 @@ impl BlobStore {
             return Err(Error::DigestMismatch { expected, found });
         }
         self.promote(&staged, &found).await?;
+        if let Some(observer) = observer {
+            observer.finish(&received.stored);
+        }
         Ok(Outcome::Stored(received.stored))
     }
 

@@ -386,3 +386,54 @@ pub(crate) async fn insert_file_print(
     .await?;
     Ok(())
 }
+
+/// A model that may be an adapter's base.
+#[derive(Debug, Clone)]
+pub(crate) struct BaseRow {
+    pub(crate) revision_id: i64,
+    pub(crate) model_id: i64,
+    pub(crate) leader_id: i64,
+    pub(crate) name: String,
+    pub(crate) is_private: bool,
+    pub(crate) first_revision_id: i64,
+}
+
+/// Returns models of this width that may be an adapter's base: those named by revision, and of each family the first,
+/// as far as the viewer may read them.
+pub(crate) async fn list_bases(
+    db: &mut PgConnection,
+    hidden: i64,
+    named: &[i64],
+    viewer: &Viewer,
+    families: i64,
+) -> Result<Vec<BaseRow>, Error> {
+    let rows = sqlx::query_as!(
+        BaseRow,
+        r#"
+        with readable as (
+            select f.revision_id, f.model_id, f.leader_id, m.namespace || '/' || m.name as name,
+                m.visibility = 'private' as is_private,
+                (select min(r.id) from revisions r where r.model_id = m.id) as first_revision_id
+            from fingerprints f join models m on m.head_revision_id = f.revision_id
+            where f.hidden = $1 and f.kind = 'model' and f.leader_id is not null and f.blob is not null
+                and (m.visibility = 'public' or $3 or m.namespace_key = any($4))
+        ), first_of_each as (
+            select distinct on (leader_id) revision_id from readable order by leader_id, first_revision_id
+        ), chosen as (
+            select revision_id from first_of_each order by revision_id limit $5
+        )
+        select revision_id as "revision_id!", model_id as "model_id!", leader_id as "leader_id!", name as "name!",
+            is_private as "is_private!", first_revision_id as "first_revision_id!"
+        from readable where revision_id = any($2) or revision_id in (select revision_id from chosen)
+        order by 1
+        "#,
+        hidden,
+        named,
+        viewer.everything,
+        &viewer.namespaces,
+        families,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}

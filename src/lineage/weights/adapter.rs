@@ -4,12 +4,19 @@
 //! rows and columns more than other models of the same shape do, and more than random directions. Descendants of a base
 //! couple like the base itself: what is found is a family.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use nalgebra::DMatrix;
 use serde::Serialize;
 
-use super::{names, sample::splitmix64, shape::Shape, slots::Slot};
+use super::{
+    make::{Model, Source},
+    names,
+    packed::Stored,
+    sample::splitmix64,
+    shape::Shape,
+    slots::Slot,
+};
 
 /// A matrix, row by row.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +62,31 @@ pub fn targets(tensors: impl IntoIterator<Item = (String, Matrix)>) -> Vec<Targe
         (down.nrows() == up.ncols()).then_some(Target { slot, down, up })
     };
     halves.into_iter().filter_map(pair).collect()
+}
+
+/// Reads the low-rank pairs of an adapter's files.
+pub fn read(model: &Model, source: &mut dyn Source) -> io::Result<Vec<Target>> {
+    let mut tensors = Vec::new();
+    for (file, weights) in model.files.iter().enumerate() {
+        for tensor in weights.tensors.iter().filter(|tensor| half(&tensor.name).is_some()) {
+            let (Some(stored), [rows, columns]) = (Stored::named(tensor.dtype), &tensor.shape[..]) else { continue };
+            let (Ok(rows), Ok(columns)) = (usize::try_from(*rows), usize::try_from(*columns)) else { continue };
+            let width = stored.bytes(columns);
+            let bytes = source.read(file, tensor.start..tensor.end)?;
+            if width == 0 || bytes.len() != rows * width {
+                continue;
+            }
+            let (mut values, mut row) = (Vec::with_capacity(rows * columns), Vec::new());
+            for bytes in bytes.chunks_exact(width) {
+                stored.decode(bytes, columns, &mut row);
+                values.extend_from_slice(&row);
+            }
+            // What is not finite would make everything so.
+            values.iter_mut().filter(|value| !value.is_finite()).for_each(|value| *value = 0.0);
+            tensors.push((tensor.name.clone(), Matrix { rows, columns, values }));
+        }
+    }
+    Ok(targets(tensors))
 }
 
 /// The slot that a tensor belongs to, which half of the pair it is, and whether it is stored transposed.

@@ -151,7 +151,11 @@ fn joined(runs: &[Range<u64>]) -> Vec<Range<u64>> {
 }
 
 /// Reads a matrix in pieces of whole rows and hands each row to `each`, with its number.
-fn each_row(place: &Place, source: &mut dyn Source, mut each: impl FnMut(usize, &[f32])) -> io::Result<Option<usize>> {
+pub(super) fn each_row(
+    place: &Place,
+    source: &mut dyn Source,
+    mut each: impl FnMut(usize, &[f32]),
+) -> io::Result<Option<usize>> {
     let Ok(columns) = usize::try_from(place.columns) else { return Ok(None) };
     let width = place.stored.bytes(columns) as u64;
     if place.part.rows() < 2 {

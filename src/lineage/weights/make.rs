@@ -148,6 +148,24 @@ pub(super) fn places(model: &Model) -> BTreeMap<Slot, Place> {
     places
 }
 
+/// Reads a matrix of a model into memory; `None` where there is none, or one of more than `most` values.
+pub fn matrix(
+    model: &Model,
+    source: &mut dyn Source,
+    slot: &Slot,
+    most: usize,
+) -> io::Result<Option<super::adapter::Matrix>> {
+    let Some(place) = places(model).remove(slot) else { return Ok(None) };
+    let (rows, columns) = (usize::try_from(place.part.rows()), usize::try_from(place.columns));
+    let (Ok(rows), Ok(columns)) = (rows, columns) else { return Ok(None) };
+    if rows.checked_mul(columns).is_none_or(|values| values > most) {
+        return Ok(None);
+    }
+    let mut values = Vec::with_capacity(rows * columns);
+    let read = invariant::each_row(&place, source, |_, row| values.extend_from_slice(row))?;
+    Ok(read.map(|_| super::adapter::Matrix { rows, columns, values }))
+}
+
 /// Chooses the tokens of the invariant from a vocabulary: those whose strings have the smallest digests, so that
 /// tokenizers that share most tokens choose mostly the same.
 pub fn choose_tokens<'a>(vocabulary: impl Iterator<Item = (&'a str, u64)>) -> Vec<Token> {

@@ -63,7 +63,8 @@ impl Tap {
         Self { length, is_gguf: false, shape, passed: 0, state: State::Header(Vec::new(), 8) }
     }
 
-    /// Begins with a GGUF file of `length` bytes, which says itself how it is to be read.
+    /// Begins with a GGUF file of `length` bytes, which says itself how it is to be read. `u64::MAX` stands for a length
+    /// that is not known.
     pub fn gguf(length: u64) -> Self {
         Self { length, is_gguf: true, shape: None, passed: 0, state: State::Header(Vec::new(), 64 << 10) }
     }
@@ -130,13 +131,15 @@ impl Tap {
     /// Returns the print of the file: a fingerprint without what takes more than one file.
     pub fn finish(mut self) -> Result<Fingerprint, Error> {
         let (announced, passed) = (self.length, self.passed);
-        if announced != passed {
+        let is_known = !(self.is_gguf && announced == u64::MAX);
+        if is_known && announced != passed {
             return Err(Error::WrongLength { announced, passed });
         }
         if matches!(self.state, State::Header(..)) {
             self.header(&[]);
         }
         match self.state {
+            State::Tensors(tensors) if tensors.is_open() => Err(Error::WrongLength { announced, passed }),
             State::Tensors(tensors) => Ok(tensors.finish()),
             State::Failed(error) => Err(error),
             State::Header(..) => Err(Error::WrongLength { announced, passed }),
@@ -164,6 +167,11 @@ impl Tensors {
         tensors.sort_by_key(|tensor| tensor.start);
         let print = Fingerprint::empty(shape);
         Self { left: tensors.into_iter().peekable(), now: None, print, cost: 0 }
+    }
+
+    /// Whether a tensor has begun and not ended, or has yet to come.
+    fn is_open(&self) -> bool {
+        self.now.is_some() || self.left.len() > 0
     }
 
     /// Goes on to the next tensor that is looked at, and returns where it is.
