@@ -3,7 +3,10 @@
 //! Exact inheritance is asked first (tensors and embedding rows that an ancestor alone could have handed down), then
 //! geometry. What is decided is a parent or parents, a relation, and what speaks for it.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+};
 
 use super::{
     exact::{find_copy, find_rewritten, find_stacked},
@@ -29,6 +32,8 @@ struct Case<'a> {
     own_slots: Vec<Slot>,
     other_slots: Vec<Slot>,
     own: Vec<f64>,
+    /// Those that have these slots.
+    candidates: HashSet<usize>,
     vectors: Vectors,
     ancestors: RefCell<HashMap<usize, (bool, String)>>,
 }
@@ -156,7 +161,8 @@ impl<'a> Case<'a> {
             candidates.insert(0, root);
         }
         let (vectors, ancestors) = (RefCell::default(), RefCell::default());
-        let case = Self { herd, tree, x, root, own_slots, other_slots, own, vectors, ancestors };
+        let known = candidates.iter().copied().collect();
+        let case = Self { herd, tree, x, root, own_slots, other_slots, own, candidates: known, vectors, ancestors };
         Some((case, candidates))
     }
 
@@ -237,7 +243,7 @@ impl<'a> Case<'a> {
         let mut result = self.test(y, self.root);
         if let (true, [parent]) = (result.0, self.tree.parents(y))
             && *parent != self.root
-            && self.vectors.borrow().contains_key(parent)
+            && self.candidates.contains(parent)
         {
             let above = self.is_ancestor(*parent);
             result = if above.0 { self.test(y, *parent) } else { (false, format!("its parent is none: {}", above.1)) };
@@ -248,7 +254,6 @@ impl<'a> Case<'a> {
 
     fn decide(&self, direct: &[usize], candidates: &[usize], parts: &[usize]) -> Judgment {
         let (herd, x) = (self.herd, self.x);
-        candidates.iter().for_each(|c| self.with_vector(*c, |_| ()));
         let ancestors: Vec<usize> = candidates.iter().copied().filter(|c| self.is_ancestor(*c).0).collect();
         let parent = self.nearest_ancestor(direct, &ancestors);
         let is_odd = !candidates.contains(&parent);
