@@ -38,6 +38,8 @@ async fn check_model(app: &App, job: &CheckLineage) -> Result<(), Error> {
     // Who published a base that everybody knows is taken at their word about what came first.
     let is_attested = |name: &str| CATALOGUE.published_by_licensor(name).is_some();
     let mut tx = app.db.begin().await?;
+    // What waits now is done along with this, where one herd holds them all; what comes later has seen more.
+    let waiting = queue::list_waiting::<CheckLineage>(&mut tx).await?;
     let checked = check::check(&mut tx, &app.store, &app.prints, job.model_id, &is_attested).await?;
     for model_id in &checked.changed {
         enqueue_after_lineage(&mut tx, *model_id).await?;
@@ -46,6 +48,8 @@ async fn check_model(app: &App, job: &CheckLineage) -> Result<(), Error> {
         let (child_revision_id, parent_revision_id) = (*child_revision_id, *parent_revision_id);
         queue::enqueue(&mut tx, &CompareWeights { child_revision_id, parent_revision_id }).await?;
     }
+    let along = waiting.into_iter().filter(|(_, model_id)| checked.settled.contains(model_id));
+    queue::finish_along(&mut tx, &along.map(|(id, _)| id).collect::<Vec<i64>>()).await?;
     if job.spread {
         for model_id in &checked.affected {
             queue::enqueue(&mut tx, &CheckLineage { model_id: *model_id, spread: false }).await?;

@@ -131,6 +131,34 @@ pub async fn release(db: &mut PgConnection, worker: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns the waiting jobs of a kind, as (job, model).
+pub async fn list_waiting<J: Job>(db: &mut PgConnection) -> Result<Vec<(i64, i64)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        select id, model_id as "model_id!" from jobs
+        where kind = $1 and state = 'pending' and model_id is not null
+        "#,
+        J::KIND,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.model_id)).collect())
+}
+
+/// Marks waiting jobs done whose work another job did along with its own.
+pub async fn finish_along(db: &mut PgConnection, ids: &[i64]) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        update jobs set state = 'done', finished_at = now(), started_at = coalesce(started_at, now())
+        where id in (select id from jobs where id = any($1) and state = 'pending' for update skip locked)
+        "#,
+        ids,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Removes finished jobs older than a week; failed ones stay a month.
 pub async fn forget_old(db: &mut PgConnection) -> Result<u64, Error> {
     let gone = sqlx::query!(

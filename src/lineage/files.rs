@@ -24,7 +24,10 @@ pub(super) fn choose(files: &[(&str, u64)], listed: &[String]) -> Result<Choice,
     let tensors = of_kind(FileKind::Safetensors);
     let (adapters, others): (Vec<usize>, Vec<usize>) = tensors.iter().partition(|file| is_adapter(files[**file].0));
     let whole: Vec<usize> = others.into_iter().filter(|file| !files[*file].0.contains('/')).collect();
-    if !whole.is_empty() {
+    // What lies beside an adapter under another name than a model's is no model.
+    let is_model =
+        |file: &usize| files[*file].0.starts_with("model") || listed.iter().any(|name| name == files[*file].0);
+    if !whole.is_empty() && (adapters.is_empty() || whole.iter().any(is_model)) {
         return Ok(Choice::Model(without_second_copies(files, whole, listed)));
     }
     if !adapters.is_empty() {
@@ -95,6 +98,8 @@ mod tests {
     #[test]
     fn what_cannot_be_taken_says_why() {
         assert_eq!(choose(&[("adapter_model.safetensors", 1)], &[]), Ok(Choice::Adapter(vec![0])));
+        let beside = [("adapter_model.safetensors", 1), ("optimizer.safetensors", 9)];
+        assert_eq!(choose(&beside, &[]), Ok(Choice::Adapter(vec![0])));
         assert!(choose(&[("pytorch_model.bin", 1)], &[]).unwrap_err().contains("pickle"));
         assert!(choose(&[("unet/model.safetensors", 1)], &[]).unwrap_err().contains("folders"));
         assert!(choose(&[("README.md", 1)], &[]).unwrap_err().contains("no weights"));

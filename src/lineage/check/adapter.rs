@@ -24,9 +24,9 @@ use crate::{
     storage::BlobStore,
 };
 
-/// Matrices of a base that are looked at, and values of the largest of them.
-const MOST_TARGETS: usize = 8;
+/// Values of the largest matrix of a base that is looked at, and of all of them.
 const MAX_VALUES: usize = 24 << 20;
+const ALL_VALUES: usize = 256 << 20;
 /// Families that are compared.
 const MOST_BASES: i64 = 12;
 
@@ -91,12 +91,12 @@ pub(super) async fn check(
     keep::keep(db, &circle, vec![settled], checked).await
 }
 
-/// The smallest of the adapter's targets within layers, spread over them.
+/// As many of the adapter's targets as are worth reading, spread over the layers.
 fn choose(mut targets: Vec<Target>) -> Vec<Target> {
     let values = |target: &Target| target.up.nrows().saturating_mul(target.down.ncols());
     targets.retain(|target| values(target) <= MAX_VALUES);
-    targets.sort_by_key(|target| (target.slot.layer, values(target)));
-    let step = targets.len().div_ceil(MOST_TARGETS).max(1);
+    let all = targets.iter().map(values).fold(0, usize::saturating_add);
+    let step = all.div_ceil(ALL_VALUES).max(1);
     targets.into_iter().step_by(step).collect()
 }
 

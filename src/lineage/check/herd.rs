@@ -45,6 +45,8 @@ pub(super) struct Gathered {
     pub(super) attested: Vec<bool>,
     /// Members that are judged and kept: all their relatives are here.
     pub(super) complete: Vec<usize>,
+    /// Whether the herd holds everybody who may be related to one of it.
+    pub(super) is_whole: bool,
     /// The parents that these members claim.
     pub(super) named: BTreeMap<usize, Vec<Named>>,
     /// Full comparisons by revisions of child and parent.
@@ -68,22 +70,13 @@ pub(super) async fn gather(
     wanted.truncate(MOST / 2);
     let found = relatives::find_candidates(db, print, &wanted, &viewer).await?;
     let mut members = relatives::load(store, cache, found).await?;
-    // The relatives of relatives, so that these can be judged again too.
-    let ids: Vec<i64> = members.iter().map(|member| member.model_id).collect();
-    let judged = db::list_judgments(db, &ids, circle.audience()).await?;
-    let known: HashSet<i64> = members.iter().map(|member| member.revision_id).collect();
-    let mut more: Vec<i64> = judged.iter().flat_map(|row| row.related.iter().copied()).collect();
-    more.extend(db::list_claimed_tips(db, &ids).await?);
-    more.sort_unstable();
-    more.dedup();
-    more.retain(|revision| !known.contains(revision));
-    more.truncate(MOST.saturating_sub(members.len()));
-    let more = db::list_candidates(db, &[], &more, &viewer).await?;
-    members.extend(relatives::load(store, cache, more).await?);
+    let is_whole = enlarge(db, store, cache, circle, &mut members).await?;
     members.sort_by_key(|member| (member.first_revision_id, member.revision_id));
     let places = relatives::places(&members);
     let own = model.head_revision_id.and_then(|head| places.get(&head).copied());
     let own = own.ok_or_else(|| Error::Weights(std::io::Error::other("the model's own fingerprint is gone")))?;
+    let ids: Vec<i64> = members.iter().map(|member| member.model_id).collect();
+    let judged = db::list_judgments(db, &ids, circle.audience()).await?;
     let related: HashMap<i64, &Vec<i64>> = judged.iter().map(|row| (row.model_id, &row.related)).collect();
     let is_complete = |place: &usize| {
         let member = &members[*place];
@@ -92,8 +85,8 @@ pub(super) async fn gather(
             Circle::Namespace(name) => member.namespace_key == *name,
         };
         let relatives = related.get(&member.model_id);
-        let is_whole = relatives.is_some_and(|all| all.iter().all(|revision| places.contains_key(revision)));
-        *place == own && belongs || belongs && is_whole
+        let are_here = || relatives.is_some_and(|all| all.iter().all(|revision| places.contains_key(revision)));
+        belongs && (*place == own || is_whole || are_here())
     };
     let complete: Vec<usize> = (0..members.len()).filter(is_complete).collect();
     let attested = members.iter().map(|member| is_attested(&member.name)).collect();
@@ -112,7 +105,38 @@ pub(super) async fn gather(
         }
         named.insert(*place, claimed);
     }
-    Ok(Gathered { members, attested, complete, named, comparisons })
+    Ok(Gathered { members, attested, complete, is_whole, named, comparisons })
+}
+
+/// Adds the relatives of relatives, so that these can be judged again too; returns whether all of them found room.
+async fn enlarge(
+    db: &mut PgConnection,
+    store: &BlobStore,
+    cache: &PrintCache,
+    circle: &Circle,
+    members: &mut Vec<Member>,
+) -> Result<bool, Error> {
+    for _ in 0..4 {
+        let known: HashSet<i64> = members.iter().map(|member| member.revision_id).collect();
+        let revisions: Vec<i64> = known.iter().copied().collect();
+        let ids: Vec<i64> = members.iter().map(|member| member.model_id).collect();
+        let leaders = db::list_near_leaders(db, &revisions).await?;
+        let judged = db::list_judgments(db, &ids, circle.audience()).await?;
+        let mut named: Vec<i64> = judged.iter().flat_map(|row| row.related.iter().copied()).collect();
+        named.extend(db::list_claimed_tips(db, &ids).await?);
+        let mut more = db::list_candidates(db, &leaders, &named, &circle.viewer()).await?;
+        more.retain(|candidate| !known.contains(&candidate.revision_id));
+        if more.is_empty() {
+            return Ok(members.len() < MOST);
+        }
+        if members.len() + more.len() > MOST {
+            more.truncate(MOST.saturating_sub(members.len()));
+            members.extend(relatives::load(store, cache, more).await?);
+            return Ok(false);
+        }
+        members.extend(relatives::load(store, cache, more).await?);
+    }
+    Ok(false)
 }
 
 /// The parents that a member's claims name, each once, as far as the circle is to hear of them.

@@ -58,6 +58,8 @@ pub struct Checked {
     pub to_compare: Vec<(i64, i64)>,
     /// Related models that this check could not judge again.
     pub affected: Vec<i64>,
+    /// Models that were judged with everybody who may be related: nothing waits for another check of these.
+    pub settled: Vec<i64>,
 }
 
 impl Checked {
@@ -87,10 +89,14 @@ pub async fn check(
     match print {
         Some(row) if row.kind == "model" => {
             if let Some(print) = cache.get(store, row.blob.as_deref().unwrap_or_default()).await? {
-                for circle in circles(db, &model, &print).await? {
-                    let herd = herd::gather(db, store, cache, &model, &print, &circle, is_attested).await?;
+                let circles = circles(db, &model, &print).await?;
+                for circle in &circles {
+                    let herd = herd::gather(db, store, cache, &model, &print, circle, is_attested).await?;
+                    let is_whole = herd.is_whole && circles.len() == 1;
                     let settled = settle::settle(herd).await?;
-                    keep::keep(db, &circle, settled, &mut checked).await?;
+                    let ids = settled.iter().map(|member| member.model_id);
+                    checked.settled.extend(ids.filter(|_| is_whole));
+                    keep::keep(db, circle, settled, &mut checked).await?;
                 }
             }
         }
@@ -102,9 +108,10 @@ pub async fn check(
         }
         None => {}
     }
-    if checked.changed.contains(&model.id) {
-        checked.affected.extend(db::list_child_ids(db, model.id).await?);
-    }
+    // Adapters, and members of herds too large to be judged at once, are asked again.
+    checked.affected.extend(db::list_claiming_models(db, model.id).await?);
+    let settled: std::collections::HashSet<i64> = checked.settled.iter().copied().collect();
+    checked.affected.retain(|id| !settled.contains(id));
     Ok(checked)
 }
 

@@ -215,6 +215,27 @@ pub(crate) async fn find_leaders(db: &mut PgConnection, keys: &Keys) -> Result<V
     Ok(rows.into_iter().map(|row| (row.leader_id, row.shared)).collect())
 }
 
+/// Returns the leaders of these revisions, and those that share a band with one of them.
+pub(crate) async fn list_near_leaders(db: &mut PgConnection, revisions: &[i64]) -> Result<Vec<i64>, Error> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        with own as (
+            select distinct leader_id from fingerprints where revision_id = any($1) and leader_id is not null
+        )
+        select leader_id as "leader_id!" from own
+        union
+        select near.leader_id
+        from own
+        join fingerprint_bands b on b.leader_id = own.leader_id
+        join fingerprint_bands near on near.kind = b.kind and near.band = b.band and near.key = b.key
+        "#,
+        revisions,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
 /// Makes a fingerprint the leader of what its bands find.
 pub(crate) async fn insert_leader(db: &mut PgConnection, revision_id: i64, keys: &Keys) -> Result<(), Error> {
     sqlx::query!(

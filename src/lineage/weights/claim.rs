@@ -199,10 +199,14 @@ impl Case<'_> {
         let name = (self.name)(parent);
         let nearer = self.tree.parents(self.child).first().copied();
         let is_backwards = self.is_ancestor(self.child, parent);
+        let is_certain = self.tree.judged.get(&self.child).is_some_and(super::judgment::Judgment::is_certain);
         let sentence = match nearer {
+            Some(nearer) if is_of_line && is_certain => format!(
+                "Descends from {name}, but through {0}, not from it directly. The license of {0} applies too.",
+                (self.name)(nearer)
+            ),
             Some(nearer) if is_of_line => format!(
-                "Descends from {name}, but through {}, not from it directly. The license of {} applies.",
-                (self.name)(nearer),
+                "Descends from {name}; by distance alone {} stands between them, which is no proof.",
                 (self.name)(nearer)
             ),
             _ if is_backwards => format!("Of one family with {name}, which looks like its descendant, not its base."),
@@ -219,8 +223,8 @@ impl Case<'_> {
         };
         ClaimVerdict {
             verdict: Verdict::ConfirmedFamily,
-            confidence: if is_of_line { 0.95 } else { 0.8 },
-            level: if is_of_line { Level::Certain } else { Level::Probable },
+            confidence: if is_of_line && is_certain { 0.95 } else { 0.8 },
+            level: if is_of_line && is_certain { Level::Certain } else { Level::Probable },
             needs_full_comparison: false,
             nearer,
             sentence,
