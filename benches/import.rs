@@ -7,7 +7,7 @@ use crate::{
     support::{Bench, Times, Unit, print, print_note},
 };
 
-pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
+pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let catalogue = catalogue()?;
     let mut parsing = Times::default();
     let models = parsing.take(|| parse(&catalogue.lines))?;
