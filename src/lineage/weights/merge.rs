@@ -33,6 +33,9 @@ pub(super) struct Space<'a> {
     pub(super) others: Vec<(usize, Vec<f64>)>,
 }
 
+/// What a sum may leave over the rounding noise of the model, where each step of it was rounded as the model is stored.
+const MOST_NOISE: f64 = 6.0;
+
 impl Space<'_> {
     /// Ends of the tensors within the vectors.
     fn ends(&self) -> Vec<usize> {
@@ -70,7 +73,7 @@ impl Space<'_> {
             (0..count).map(|i| grams.iter().map(|gram| gram[(i, i)]).sum::<f64>()).fold(f64::INFINITY, f64::min);
         // What all candidates together cannot explain, no few of them can.
         let all: Vec<usize> = (0..count).collect();
-        let is_possible = fit(&grams, &all).is_none_or(|(residual, _)| residual <= 3.0 * noise);
+        let is_possible = fit(&grams, &all).is_none_or(|(residual, _)| residual <= MOST_NOISE * noise);
         if single <= 15.0 * noise || !is_possible {
             return None;
         }
@@ -78,7 +81,7 @@ impl Space<'_> {
             let mut best: Option<(Rank, Vec<usize>, Vec<f64>)> = None;
             for chosen in combinations(count, size) {
                 let Some((residual, coefficients)) = fit(&grams, &chosen) else { continue };
-                if residual > 3.0 * noise {
+                if residual > MOST_NOISE * noise {
                     continue;
                 }
                 let odd = coefficients.iter().filter(|c| **c < -0.02 || **c > 1.05).count();
