@@ -122,6 +122,8 @@ fn pages(config: &mut ServiceConfig) {
         .route("/{ns}/{name}", get().to(ui::model::get_card))
         .route("/{ns}/{name}/files", get().to(ui::tabs::files::get_files))
         .route("/{ns}/{name}/pedigree", get().to(ui::tabs::pedigree::get_pedigree))
+        .route("/{ns}/{name}/lineage/{parent_ns}/{parent_name}", get().to(ui::evidence::get_evidence))
+        .route("/{ns}/{name}/lineage/{parent_ns}/{parent_name}", post().to(ui::evidence::post_decision))
         .route("/{ns}/{name}/tree", get().to(ui::tree::get_tree))
         .route("/{ns}/{name}/license", get().to(ui::tabs::license::get_license))
         .route("/{ns}/{name}/smoke-test", get().to(ui::tabs::smoke::get_smoke))
