@@ -112,6 +112,8 @@ fn pages(config: &mut ServiceConfig) {
         .route("/compliance", get().to(ui::compliance::get_compliance))
         .route("/licenses", get().to(ui::licenses::list_licenses))
         .route("/licenses/{key}", get().to(ui::licenses::get_license))
+        .route("/identify", get().to(ui::identify::get_identify))
+        .route("/identify", post().to(ui::identify::post_identify))
         .route("/upload", get().to(ui::upload::get_upload))
         .route("/sign-in", get().to(ui::account::get_sign_in))
         .route("/sign-in", post().to(ui::account::sign_in))

@@ -220,6 +220,8 @@ pub(super) const ASKS: &[Ask] = &[
     ask(Lists, "get", "/compliance", "/compliance?namespace=NS", ""),
     ask(Apart, "get", "/licenses", "/licenses", ""),
     ask(Apart, "get", "/licenses/{key}", "/licenses/apache-2.0", ""),
+    ask(Apart, "get", "/identify", "/identify", ""),
+    ask(Apart, "post", "/identify", "/identify", "csrf="),
     ask(Apart, "get", "/upload", "/upload", ""),
     ask(Apart, "get", "/sign-in", "/sign-in", ""),
     ask(Apart, "post", "/sign-in", "/sign-in", "token=nobody"),

@@ -101,6 +101,15 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
+/// A similarity; never 1 where it is not.
+pub(super) fn cosine(value: f64) -> String {
+    if value < 1.0 && value > 0.999_5 {
+        return if value > 0.999_95 { "over 0.9999".to_owned() } else { format!("{value:.4}") };
+    }
+    // No minus before a zero.
+    format!("{:.3}", if value.abs() < 0.000_5 { 0.0 } else { value })
+}
+
 /// `97,023`.
 pub(super) fn count(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
@@ -191,6 +200,10 @@ mod tests {
         assert_eq!(count(97_023), "97,023");
         assert_eq!(count(-1_000), "-1,000");
         assert_eq!(count(12), "12");
+        assert_eq!(cosine(1.0), "1.000");
+        assert_eq!(cosine(0.999_99), "over 0.9999");
+        assert_eq!(cosine(0.999_7), "0.9997");
+        assert_eq!(cosine(-0.000_1), "0.000");
         assert_eq!(percent(0.0), "0 %");
         assert_eq!(percent(0.000_01), "under 0.01 %");
         assert_eq!(percent(0.008_31), "0.83 %");

@@ -156,7 +156,7 @@ impl Measured {
         let similarity = self.similarity?;
         let place = |value: f64| value.clamp(0.0, 1.0) * 100.0;
         Some(Scale {
-            value: cosine(similarity.value),
+            value: format::cosine(similarity.value),
             here: place(similarity.value.abs()),
             threshold: plain(similarity.threshold),
             bound: place(similarity.threshold),
@@ -186,13 +186,13 @@ impl Measured {
         };
         if let Some(similarity) = self.similarity {
             let meaning = "Cosine between the sampled matrices of both: 1 is the same direction, 0 is chance.";
-            add("Similarity", cosine(similarity.value), similarity.unrelated(), meaning);
+            add("Similarity", format::cosine(similarity.value), similarity.unrelated(), meaning);
         }
         if let Some(invariant) = self.invariant {
             let meaning = "Cosine of products of weights that stay the same when a model is permuted or rescaled.";
             add(
                 "Similarity of what survives rewriting",
-                cosine(invariant),
+                format::cosine(invariant),
                 format!("below {}", plain(RELATED_INVARIANT)),
                 meaning,
             );
@@ -272,7 +272,7 @@ impl Measured {
         let alternative = |other: &Other| {
             Some(Alternative {
                 id: other.member.clone()?,
-                similarity: cosine(other.similarity),
+                similarity: format::cosine(other.similarity),
                 change: format::percent(other.change),
                 why: other.why.clone(),
             })
@@ -309,8 +309,8 @@ impl Measured {
                 "Values compared",
                 format!("{} ({})", share(full.values, full.all_values), format::percent(full.covered.min(1.0))),
             ),
-            ("Mean similarity of the matrices", cosine(full.cosine)),
-            ("Largest similarity of one matrix", cosine(full.largest_cosine)),
+            ("Mean similarity of the matrices", format::cosine(full.cosine)),
+            ("Largest similarity of one matrix", format::cosine(full.largest_cosine)),
             ("Change", format::percent(full.change)),
             ("Identical rows", share(full.identical_rows, full.rows)),
         ]))
@@ -321,15 +321,6 @@ impl Similarity {
     fn unrelated(self) -> String {
         format!("{:.3} ± {:.3}", self.null_mean, self.null_deviation)
     }
-}
-
-/// A similarity; never 1 where it is not.
-fn cosine(value: f64) -> String {
-    if value < 1.0 && value > 0.999_5 {
-        return if value > 0.999_95 { "over 0.9999".to_owned() } else { format!("{value:.4}") };
-    }
-    // No minus before a zero.
-    format!("{:.3}", if value.abs() < 0.000_5 { 0.0 } else { value })
 }
 
 fn plain(value: f64) -> String {
@@ -356,10 +347,6 @@ mod tests {
 
     #[test]
     fn numbers_are_never_better_than_they_are() {
-        assert_eq!(cosine(1.0), "1.000");
-        assert_eq!(cosine(0.999_99), "over 0.9999");
-        assert_eq!(cosine(0.999_7), "0.9997");
-        assert_eq!(cosine(-0.000_1), "0.000");
         assert_eq!(chance(1e-6), "below 1 in a million");
         assert_eq!(chance(0.002), "at most 1 in 500");
         assert_eq!(chance(1.0), "as likely as not");

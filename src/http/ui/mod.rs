@@ -12,6 +12,7 @@ pub mod evidence;
 mod format;
 mod herdmap;
 pub mod home;
+pub mod identify;
 pub mod licenses;
 mod measured;
 pub mod model;
