@@ -58,6 +58,7 @@ struct PastRow {
 #[template(path = "evidence.html")]
 struct EvidencePage {
     frame: Frame,
+    place: String,
     child: String,
     parent: String,
     stated: String,
@@ -135,6 +136,7 @@ fn show(caller: &Caller, child: &Model, parent: &Model, link: Link, open_jobs: i
     };
     EvidencePage {
         frame: Frame::new(caller, title, "browse", twin),
+        place: address(child, parent),
         mark: Mark::lineage(&link.verdict),
         level: level_words(&link),
         stated: stated(&link),
