@@ -97,7 +97,7 @@ fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Stan
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     let coverage = print.covered.0 as f64 / print.covered.1.max(1) as f64;
     Identified {
-        sentence: teller.sentence(&judgment.kind, &relatives),
+        sentence: sentence(&judgment.kind, &relatives),
         kind: serde_json::to_value(&judgment.kind)
             .ok()
             .and_then(|v| v["kind"].as_str().map(str::to_owned))
@@ -106,6 +106,39 @@ fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Stan
         compared: own,
         coverage,
         algorithm: ALGORITHM,
+    }
+}
+
+/// The answer in one sentence.
+fn sentence(kind: &Kind, relatives: &[Relative]) -> String {
+    let Some(first) = relatives.first().filter(|first| first.role != "shared-start") else {
+        return "Nothing here that you may read is related to these weights.".to_owned();
+    };
+    let license =
+        first.license.as_deref().map_or("which declares no license".to_owned(), |label| format!("licensed {label}"));
+    let position = match first.position.as_str() {
+        "unknown" => String::new(),
+        position => format!(", position {position}"),
+    };
+    let rest = format!("`{}` ({license}{position})", first.id);
+    match kind {
+        Kind::Copy { how } => format!("These weights are a copy ({how}) of {rest}."),
+        Kind::Quantized { grid } => format!("These weights are a quantization ({grid}) of {rest}."),
+        Kind::Finetune => format!("These weights are a fine-tune of {rest}."),
+        Kind::MergedAdapter { .. } => format!("These weights are {rest} with a low-rank adapter merged in."),
+        Kind::Merge { method, .. } => {
+            let parents: Vec<String> =
+                relatives.iter().filter(|r| r.role == "parent").map(|r| format!("`{}`", r.id)).collect();
+            format!("These weights are a {method} merge of {}.", parents.join(" and "))
+        }
+        Kind::Pruned { what } => format!("These weights are pruned ({what}) from {rest}."),
+        Kind::Extended { what } => format!("These weights extend ({what}) {rest}."),
+        Kind::Base if first.role == "descendant" => {
+            format!("These weights are an ancestor of {rest}; their own parent is not among what you may read here.")
+        }
+        Kind::Base | Kind::CommonOrigin => format!(
+            "These weights are related to {rest}; which model they were made from is not among what you may read here."
+        ),
     }
 }
 
@@ -120,42 +153,6 @@ struct Teller<'a> {
 impl Teller<'_> {
     fn name(&self, member: usize) -> String {
         self.members.get(member).map_or_else(|| "these weights".to_owned(), |member| member.name.clone())
-    }
-
-    fn sentence(&self, kind: &Kind, relatives: &[Relative]) -> String {
-        let Some(first) = relatives.first().filter(|first| first.role != "shared-start") else {
-            return "Nothing here that you may read is related to these weights.".to_owned();
-        };
-        let license = first
-            .license
-            .as_deref()
-            .map_or("which declares no license".to_owned(), |label| format!("licensed {label}"));
-        let position = match first.position.as_str() {
-            "unknown" => String::new(),
-            position => format!(", position {position}"),
-        };
-        let rest = format!("`{}` ({license}{position})", first.id);
-        match kind {
-            Kind::Copy { how } => format!("These weights are a copy ({how}) of {rest}."),
-            Kind::Quantized { grid } => format!("These weights are a quantization ({grid}) of {rest}."),
-            Kind::Finetune => format!("These weights are a fine-tune of {rest}."),
-            Kind::MergedAdapter { .. } => format!("These weights are {rest} with a low-rank adapter merged in."),
-            Kind::Merge { method, .. } => {
-                let parents: Vec<String> =
-                    relatives.iter().filter(|r| r.role == "parent").map(|r| format!("`{}`", r.id)).collect();
-                format!("These weights are a {method} merge of {}.", parents.join(" and "))
-            }
-            Kind::Pruned { what } => format!("These weights are pruned ({what}) from {rest}."),
-            Kind::Extended { what } => format!("These weights extend ({what}) {rest}."),
-            Kind::Base if first.role == "descendant" => {
-                format!(
-                    "These weights are an ancestor of {rest}; their own parent is not among what you may read here."
-                )
-            }
-            Kind::Base | Kind::CommonOrigin => format!(
-                "These weights are related to {rest}; which model they were made from is not among what you may read here."
-            ),
-        }
     }
 
     fn parent(&self, parent: usize) -> Relative {
