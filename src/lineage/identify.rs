@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use super::{
     Error, Relation,
-    check::{ALGORITHM, settle},
+    check::{ALGORITHM, WHOLE, known, settle},
     db::{self, Standing},
     relatives::{self, Member, PrintCache},
     weights::{
@@ -16,6 +16,7 @@ use super::{
         claim::{self, Claim},
         family::{self, Seen},
         herd::{Herd, Tie},
+        judge,
         judgment::{Kind, Tree},
     },
 };
@@ -78,16 +79,29 @@ pub async fn identify(
     members.sort_by_key(|member| (member.first_revision_id, member.revision_id));
     let ids: Vec<i64> = members.iter().map(|member| member.model_id).collect();
     let standings = db::list_standings(db, &ids).await?;
-    let answered = tokio::task::spawn_blocking(move || answer(&members, &print, &standings)).await;
+    let mut judged = db::list_judgments(db, &ids, None).await?;
+    for namespace in &viewer.namespaces {
+        judged.extend(db::list_judgments(db, &ids, Some(namespace)).await?);
+    }
+    let known = known::tree(&members, &judged);
+    let answered = tokio::task::spawn_blocking(move || answer(&members, &print, &standings, known)).await;
     answered.map_err(|panic| Error::Weights(std::io::Error::other(panic)))
 }
 
-fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Standing>) -> Identified {
+fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Standing>, mut tree: Tree) -> Identified {
     let own = members.len();
     let prints = members.iter().map(|member| &*member.print).chain(std::iter::once(print)).collect();
     let herd = Herd::new(prints);
-    let seen: Vec<Seen> = (0..=own).map(|at| Seen { rank: at as u64, attested: false }).collect();
-    let tree = family::judge_all(&herd, &seen);
+    if own < WHOLE {
+        // What was asked about may be an ancestor of what is here.
+        let seen: Vec<Seen> = (0..=own).map(|at| Seen { rank: at as u64, attested: false }).collect();
+        tree = family::judge_all(&herd, &seen);
+    } else {
+        let judgment = judge::judge(&herd, &tree, own, &(0..own).collect::<Vec<usize>>());
+        let root = judgment.parents.first().map_or(own, |parent| tree.roots.get(parent).copied().unwrap_or(*parent));
+        tree.roots.insert(own, root);
+        tree.judged.insert(own, judgment);
+    }
     let teller = Teller { members, standings, herd: &herd, tree: &tree, own };
     let judgment = &tree.judged[&own];
     let mut relatives: Vec<Relative> = judgment.parents.iter().map(|parent| teller.parent(*parent)).collect();
