@@ -11,6 +11,7 @@
 mod architecture;
 mod auth;
 mod clients;
+mod evidence_pages;
 mod import;
 mod jobs;
 mod license;
