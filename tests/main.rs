@@ -12,6 +12,7 @@ mod architecture;
 mod auth;
 mod clients;
 mod evidence;
+mod evidence_pages;
 mod import;
 mod jobs;
 mod license;

@@ -58,12 +58,7 @@ fn show(app: &App, request: &HttpRequest, caller: &Caller) -> IdentifyPage {
 }
 
 /// `POST /identify`
-pub async fn post_identify(
-    app: Data<App>,
-    request: HttpRequest,
-    caller: Caller,
-    form: Result<Multipart, actix_web::Error>,
-) -> PageResult {
+pub async fn post_identify(app: Data<App>, request: HttpRequest, caller: Caller, form: Multipart) -> PageResult {
     let mut shown = show(&app, &request, &caller);
     match answer(&app, &caller, form).await {
         Ok(found) => {
@@ -80,8 +75,7 @@ pub async fn post_identify(
     }
 }
 
-async fn answer(app: &App, caller: &Caller, form: Result<Multipart, actix_web::Error>) -> Result<Answer, ApiError> {
-    let form = form.map_err(|error| ApiError::bad_request(format!("the form came without a file: {error}")))?;
+async fn answer(app: &App, caller: &Caller, form: Multipart) -> Result<Answer, ApiError> {
     let sent = read(form).await?;
     caller.check_form(&sent.csrf)?;
     if sent.file.is_empty() {

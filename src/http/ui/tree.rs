@@ -294,8 +294,11 @@ fn line(herd: &Herd, place: usize, depth: usize, lines: usize, html: &mut String
 
 /// The verdict over the link to the parent, where there is something to know.
 fn link_mark(member: &Member) -> String {
-    if !["contradicted", "detected", "unverifiable"].contains(&member.link.as_str()) {
-        return String::new();
+    match member.link.as_str() {
+        "contradicted" | "detected" => {}
+        // Whole catalogs are: a word each keeps the page small.
+        "unverifiable" => return " <span class=\"rel\">○ unverifiable</span>".to_owned(),
+        _ => return String::new(),
     }
     let mark = Mark::lineage(&member.link);
     format!(

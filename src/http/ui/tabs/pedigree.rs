@@ -80,7 +80,7 @@ pub async fn get_pedigree(app: Data<App>, request: HttpRequest, caller: Caller, 
         .map(|model| Relative { relation: format::plural(i64::from(model.descendants), "descendant"), id: model.id });
     let drawing = (graph.nodes.len() > 1).then(|| pedigree::draw(&graph));
     let described = lineage::link::describe_fingerprint(&mut db, &model, &viewer).await?;
-    let whole = whole(&described, claims.is_empty());
+    let whole = whole(&described);
     page(&PedigreePage {
         legend: pedigree::LEGEND,
         base: base_url(&app, &request),
@@ -94,7 +94,7 @@ pub async fn get_pedigree(app: Data<App>, request: HttpRequest, caller: Caller, 
 }
 
 /// What the weights show of the model as a whole, whatever is stated.
-fn whole(described: &Value, is_orphan: bool) -> Vec<Whole> {
+fn whole(described: &Value) -> Vec<Whole> {
     let names = |field: &str| -> Vec<String> {
         let names = described["judgment"][field].as_array().map(Vec::as_slice).unwrap_or_default();
         names.iter().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -117,11 +117,7 @@ fn whole(described: &Value, is_orphan: bool) -> Vec<Whole> {
         "common-origin" => {
             "Its weights have a common origin with other models, but the model that they were made from is not in this registry."
         }
-        "base" if related.is_empty() && is_orphan => {
-            "Its weights are related to no other model here: as far as they show, it is a base of its own."
-        }
-        "base" if related.is_empty() => "Its weights are related to no other model here.",
-        "base" => "Its weights were made from no other model here: as far as they show, it is the base of its family.",
+        "base" => "As far as its weights show, it was made from no other model here.",
         _ => "The weights of these models are related to its own, the nearest first.",
     };
     let most = |mut names: Vec<String>| {
