@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are the product")]
 
+mod cost;
 mod download;
 mod herd;
 mod import;
@@ -14,6 +15,7 @@ mod queries;
 mod start;
 mod support;
 mod upload;
+mod zoo;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -55,6 +57,16 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "lineage",
         about: "questions about the graph, one at a time, and an audit of everything",
         run: |bench| lineage::run(bench).boxed_local(),
+    },
+    Benchmark {
+        name: "lineage-zoo",
+        about: "models of known ancestry, pushed without a word about it: what the weights tell",
+        run: |_| zoo::run().boxed_local(),
+    },
+    Benchmark {
+        name: "lineage-cost",
+        about: "fingerprints beside digests, the search among many families, a decision",
+        run: |_| cost::run().boxed_local(),
     },
 ];
 

@@ -15,12 +15,15 @@ use nix::{
     unistd::Pid,
 };
 use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::herd::Herd;
 
 /// The release program.
 pub(crate) const HERDBOOK: &str = env!("CARGO_BIN_EXE_herdbook");
+/// Time between two looks at the queue.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of a MiB.
 pub(crate) const MIB: f64 = 1024.0 * 1024.0;
 
@@ -102,6 +105,28 @@ impl Server {
         let is_answer = matches!(output.status.code(), Some(0 | 1));
         ensure!(is_answer, "`{}`: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Waits until no job is left; a job that failed is an error.
+    pub(crate) async fn drain(&self) -> anyhow::Result<()> {
+        loop {
+            let jobs: Value = send(self.request(Method::GET, "/api/v1/jobs?limit=1")).await?.json().await?;
+            let count = |state: &str| jobs["counts"][state].as_u64().unwrap_or(0);
+            ensure!(count("failed") == 0, "{} jobs failed", count("failed"));
+            if count("pending") + count("running") == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What the server process alone has used of all cores; Linux tells it in hundredths.
+    pub(crate) fn core_seconds(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // The second field is a name in parentheses; the others are numbers.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let mut next = || fields.next()?.parse::<u64>().ok();
+        Some(Duration::from_millis(10 * (next()? + next()?)))
     }
 
     /// Resident memory of the server process alone, in MiB; Linux tells it.

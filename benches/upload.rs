@@ -49,7 +49,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 }
 
 /// In pieces, as from a disk, without a copy.
-fn body(content: Bytes) -> Body {
+pub(crate) fn body(content: Bytes) -> Body {
     let pieces = (0..content.len()).step_by(PIECE).map(move |start| {
         let end = content.len().min(start + PIECE);
         Ok::<_, std::io::Error>(content.slice(start..end))
