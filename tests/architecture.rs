@@ -45,6 +45,7 @@ const MAY_USE: &[(&str, &str)] = &[
 /// A name, and the beginnings of the places under `src/` that may write it.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("actix_web", &["http/"]),
+    ("actix_multipart", &["http/"]),
     ("askama", &["http/"]),
     ("object_store", &["storage/"]),
     ("candle_core", &["smoke/child/", "demo/train.rs", "lineage/weights/packed.rs"]),

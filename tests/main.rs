@@ -11,6 +11,8 @@
 mod architecture;
 mod auth;
 mod clients;
+mod evidence;
+mod evidence_pages;
 mod import;
 mod jobs;
 mod license;

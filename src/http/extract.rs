@@ -59,10 +59,10 @@ enum Proof {
 }
 
 fn proof_of_origin(request: &HttpRequest) -> Proof {
-    let is_form = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let kind = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    let is_form = ["application/x-www-form-urlencoded", "multipart/form-data"]
+        .iter()
+        .any(|form| kind.starts_with(form.as_bytes()));
     let is_for_programs = ["/api/", "/xet/", "/lfs/"].iter().any(|place| request.path().starts_with(place));
     if request.method().is_safe() || (is_form && !is_for_programs) {
         return Proof::Page;

@@ -28,7 +28,7 @@ use error::ApiError;
 const MAX_JSON: usize = 4 * 1024 * 1024;
 
 /// Largest fingerprint that is read, in bytes.
-const MAX_FINGERPRINT: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_FINGERPRINT: usize = 16 * 1024 * 1024;
 
 /// Builds the server on a bound socket; it runs when awaited and drains requests when stopped.
 pub fn server(app: App, listener: TcpListener) -> std::io::Result<Server> {

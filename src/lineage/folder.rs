@@ -101,7 +101,7 @@ impl Weights {
     pub fn fingerprint(&self, progress: &mut dyn FnMut(u64)) -> Result<Fingerprint, Error> {
         let mut model = Model { config: self.config(), ..Model::default() };
         for file in &self.files {
-            model.files.push(self.header(file)?);
+            model.files.push(Self::header(file)?);
         }
         let of_file = model.files.iter().find_map(|file| file.shape.as_ref()).map(|shape| shape.vocabulary);
         let vocabulary = model.config.as_ref().and_then(|config| config.vocab_size).or(of_file).unwrap_or(0);
@@ -115,7 +115,7 @@ impl Weights {
         config::parse(&read_text(&self.folder.join("config.json"))?).ok()
     }
 
-    fn header(&self, path: &Path) -> Result<WeightFile, Error> {
+    fn header(path: &Path) -> Result<WeightFile, Error> {
         let at = |error| Error::Io(path.to_owned(), error);
         let nothing = |reason: String| Error::Nothing(path.to_owned(), reason);
         let mut file = File::open(path).map_err(at)?;

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use super::{
     Error, Relation,
-    check::{ALGORITHM, settle},
+    check::{ALGORITHM, WHOLE, known, settle},
     db::{self, Standing},
     relatives::{self, Member, PrintCache},
     weights::{
@@ -16,6 +16,7 @@ use super::{
         claim::{self, Claim},
         family::{self, Seen},
         herd::{Herd, Tie},
+        judge,
         judgment::{Kind, Tree},
     },
 };
@@ -78,16 +79,29 @@ pub async fn identify(
     members.sort_by_key(|member| (member.first_revision_id, member.revision_id));
     let ids: Vec<i64> = members.iter().map(|member| member.model_id).collect();
     let standings = db::list_standings(db, &ids).await?;
-    let answered = tokio::task::spawn_blocking(move || answer(&members, &print, &standings)).await;
+    let mut judged = db::list_judgments(db, &ids, None).await?;
+    for namespace in &viewer.namespaces {
+        judged.extend(db::list_judgments(db, &ids, Some(namespace)).await?);
+    }
+    let known = known::tree(&members, &judged);
+    let answered = tokio::task::spawn_blocking(move || answer(&members, &print, &standings, known)).await;
     answered.map_err(|panic| Error::Weights(std::io::Error::other(panic)))
 }
 
-fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Standing>) -> Identified {
+fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Standing>, mut tree: Tree) -> Identified {
     let own = members.len();
     let prints = members.iter().map(|member| &*member.print).chain(std::iter::once(print)).collect();
     let herd = Herd::new(prints);
-    let seen: Vec<Seen> = (0..=own).map(|at| Seen { rank: at as u64, attested: false }).collect();
-    let tree = family::judge_all(&herd, &seen);
+    if own < WHOLE {
+        // What was asked about may be an ancestor of what is here.
+        let seen: Vec<Seen> = (0..=own).map(|at| Seen { rank: at as u64, attested: false }).collect();
+        tree = family::judge_all(&herd, &seen);
+    } else {
+        let judgment = judge::judge(&herd, &tree, own, &(0..own).collect::<Vec<usize>>());
+        let root = judgment.parents.first().map_or(own, |parent| tree.roots.get(parent).copied().unwrap_or(*parent));
+        tree.roots.insert(own, root);
+        tree.judged.insert(own, judgment);
+    }
     let teller = Teller { members, standings, herd: &herd, tree: &tree, own };
     let judgment = &tree.judged[&own];
     let mut relatives: Vec<Relative> = judgment.parents.iter().map(|parent| teller.parent(*parent)).collect();
@@ -97,7 +111,7 @@ fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Stan
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     let coverage = print.covered.0 as f64 / print.covered.1.max(1) as f64;
     Identified {
-        sentence: teller.sentence(&judgment.kind, &relatives),
+        sentence: sentence(&judgment.kind, &relatives),
         kind: serde_json::to_value(&judgment.kind)
             .ok()
             .and_then(|v| v["kind"].as_str().map(str::to_owned))
@@ -106,6 +120,39 @@ fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Stan
         compared: own,
         coverage,
         algorithm: ALGORITHM,
+    }
+}
+
+/// The answer in one sentence.
+fn sentence(kind: &Kind, relatives: &[Relative]) -> String {
+    let Some(first) = relatives.first().filter(|first| first.role != "shared-start") else {
+        return "Nothing here that you may read is related to these weights.".to_owned();
+    };
+    let license =
+        first.license.as_deref().map_or("which declares no license".to_owned(), |label| format!("licensed {label}"));
+    let position = match first.position.as_str() {
+        "unknown" => String::new(),
+        position => format!(", position {position}"),
+    };
+    let rest = format!("`{}` ({license}{position})", first.id);
+    match kind {
+        Kind::Copy { how } => format!("These weights are a copy ({how}) of {rest}."),
+        Kind::Quantized { grid } => format!("These weights are a quantization ({grid}) of {rest}."),
+        Kind::Finetune => format!("These weights are a fine-tune of {rest}."),
+        Kind::MergedAdapter { .. } => format!("These weights are {rest} with a low-rank adapter merged in."),
+        Kind::Merge { method, .. } => {
+            let parents: Vec<String> =
+                relatives.iter().filter(|r| r.role == "parent").map(|r| format!("`{}`", r.id)).collect();
+            format!("These weights are a {method} merge of {}.", parents.join(" and "))
+        }
+        Kind::Pruned { what } => format!("These weights are pruned ({what}) from {rest}."),
+        Kind::Extended { what } => format!("These weights extend ({what}) {rest}."),
+        Kind::Base if first.role == "descendant" => {
+            format!("These weights are an ancestor of {rest}; their own parent is not among what you may read here.")
+        }
+        Kind::Base | Kind::CommonOrigin => format!(
+            "These weights are related to {rest}; which model they were made from is not among what you may read here."
+        ),
     }
 }
 
@@ -120,42 +167,6 @@ struct Teller<'a> {
 impl Teller<'_> {
     fn name(&self, member: usize) -> String {
         self.members.get(member).map_or_else(|| "these weights".to_owned(), |member| member.name.clone())
-    }
-
-    fn sentence(&self, kind: &Kind, relatives: &[Relative]) -> String {
-        let Some(first) = relatives.first().filter(|first| first.role != "shared-start") else {
-            return "Nothing here that you may read is related to these weights.".to_owned();
-        };
-        let license = first
-            .license
-            .as_deref()
-            .map_or("which declares no license".to_owned(), |label| format!("licensed {label}"));
-        let position = match first.position.as_str() {
-            "unknown" => String::new(),
-            position => format!(", position {position}"),
-        };
-        let rest = format!("`{}` ({license}{position})", first.id);
-        match kind {
-            Kind::Copy { how } => format!("These weights are a copy ({how}) of {rest}."),
-            Kind::Quantized { grid } => format!("These weights are a quantization ({grid}) of {rest}."),
-            Kind::Finetune => format!("These weights are a fine-tune of {rest}."),
-            Kind::MergedAdapter { .. } => format!("These weights are {rest} with a low-rank adapter merged in."),
-            Kind::Merge { method, .. } => {
-                let parents: Vec<String> =
-                    relatives.iter().filter(|r| r.role == "parent").map(|r| format!("`{}`", r.id)).collect();
-                format!("These weights are a {method} merge of {}.", parents.join(" and "))
-            }
-            Kind::Pruned { what } => format!("These weights are pruned ({what}) from {rest}."),
-            Kind::Extended { what } => format!("These weights extend ({what}) {rest}."),
-            Kind::Base if first.role == "descendant" => {
-                format!(
-                    "These weights are an ancestor of {rest}; their own parent is not among what you may read here."
-                )
-            }
-            Kind::Base | Kind::CommonOrigin => format!(
-                "These weights are related to {rest}; which model they were made from is not among what you may read here."
-            ),
-        }
     }
 
     fn parent(&self, parent: usize) -> Relative {

@@ -137,13 +137,12 @@ fn end_of_tensors(header: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::safetensors;
 
     fn model(tensors: &[(&str, usize)]) -> Vec<u8> {
         let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
         for (name, rows) in tensors {
             let begin = data.len();
-            data.extend((0..rows * 48).flat_map(|i| (i as u16).wrapping_mul(40_503).to_le_bytes()));
+            data.extend((0_u16..).take(rows * 48).flat_map(|i| i.wrapping_mul(40_503).to_le_bytes()));
             let entry =
                 serde_json::json!({ "dtype": "BF16", "shape": [rows, 48], "data_offsets": [begin, data.len()] });
             header.insert((*name).to_owned(), entry);
@@ -167,9 +166,6 @@ mod tests {
     #[test]
     fn a_weight_file_is_taken_as_it_passes() {
         let bytes = model(&[("model.embed_tokens.weight", 80), ("model.layers.0.mlp.up_proj.weight", 64)]);
-        assert!(
-            safetensors::parse(&bytes[8..8 + bytes[0] as usize + 256 * bytes[1] as usize], bytes.len() as u64).is_ok()
-        );
         let whole = watch(&bytes, usize::MAX).unwrap();
         let print = Fingerprint::decode(&whole).unwrap();
         assert_eq!(print.tensors.len(), 2);

@@ -106,7 +106,7 @@ def keyboard(browser):
     for _ in range(120):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.getAttribute('href') || document.activeElement.name || ''"))
-    for wanted in ("/compliance", "/upload", "/sign-in"):
+    for wanted in ("/compliance", "/identify", "/upload", "/sign-in"):
         if wanted not in reached:
             problems.append(f"Tab does not reach {wanted}")
     if not any("position=" in stop for stop in reached):

@@ -41,6 +41,14 @@ async fn herd(app: &TestApp) {
     let long = format!("admin/{}", "a-name-as-long-as-it-may-be-".repeat(3));
     let child = files::card("license: mit\nbase_model: admin/stories\nbase_model_relation: finetune");
     app.admin.publish(long.trim_end_matches('-'), &child).await;
+    let mut tuned = files::tuned(1);
+    tuned.extend(files::card("license: mit\nbase_model: admin/stories"));
+    app.admin.publish("admin/tuned", &tuned).await;
+    let mut impostor = files::impostor(2);
+    impostor.extend(files::card("license: mit\nbase_model: admin/stories"));
+    app.admin.publish("admin/impostor", &impostor).await;
+    let policy = [("action", "policy"), ("policy", "review")];
+    app.admin.post_form("/admin/impostor/settings", &policy).await.expect(303);
     let broken = vec![files::file("README.md", "---\nlicense: [\n---\n"), files::file("model.safetensors", b"short")];
     app.admin.publish("admin/broken", &broken).await;
     app.drain().await;
@@ -54,6 +62,7 @@ async fn pages_are_sound_in_a_browser() {
     let app = TestApp::spawn().await;
     herd(&app).await;
     let long = format!("/admin/{}/license", "a-name-as-long-as-it-may-be-".repeat(3).trim_end_matches('-'));
+    let unmeasured = long.replace("/license", "/lineage/admin/stories");
     let paths = [
         "/",
         "/models",
@@ -68,6 +77,12 @@ async fn pages_are_sound_in_a_browser() {
         "/admin/stories/smoke-test",
         "/admin/stories/tensors",
         "/admin/stories/history",
+        "/admin/tuned/pedigree",
+        "/admin/tuned/lineage/admin/stories",
+        "/admin/impostor/pedigree",
+        "/admin/impostor/lineage/admin/stories",
+        "/admin/stories/tree?color=lineage&lineage=contradicted",
+        &unmeasured,
         "/admin/broken",
         "/admin/broken/smoke-test",
         "/admin/broken/tensors",
@@ -80,6 +95,7 @@ async fn pages_are_sound_in_a_browser() {
         "/compliance?severity=violation&rule=NAME_PREFIX",
         "/licenses",
         "/licenses/llama3",
+        "/identify",
         "/upload",
         "/sign-in",
     ];

@@ -17,7 +17,9 @@ const SECRET: &str = "quokka";
 
 #[test]
 fn the_walk_knows_every_route() {
-    let written: BTreeSet<(String, &str)> = ROUTES.split(".route(\"").skip(1).map(route).collect();
+    // Long routes are written on several lines.
+    let routes = ROUTES.split_whitespace().collect::<Vec<_>>().join(" ").replace(".route( ", ".route(");
+    let written: BTreeSet<(String, &str)> = routes.split(".route(\"").skip(1).map(route).collect();
     let known: BTreeSet<(String, &str)> = ASKS.iter().map(|ask| (ask.method.to_owned(), ask.route)).collect();
     let unknown: Vec<_> = written.difference(&known).collect();
     let gone: Vec<_> = known.difference(&written).collect();

@@ -48,3 +48,27 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     bytes.truncate(length);
     bytes
 }
+
+/// The trained model with every value moved a little, as training moves them.
+pub(crate) fn tuned(seed: u64) -> Files {
+    with_values(seed, |value, noise| value + 0.02 * value.abs() * noise)
+}
+
+/// A model of the same shape whose values have nothing to do with it.
+pub(crate) fn impostor(seed: u64) -> Files {
+    with_values(seed, |_, noise| 0.1 * noise)
+}
+
+/// The trained model with other values, made of its own and of noise between -1 and 1.
+fn with_values(seed: u64, value: impl Fn(f32, f32) -> f32) -> Files {
+    let mut files = stories();
+    let weights = files.iter_mut().find(|(path, _)| path == "model.safetensors").unwrap();
+    let header = u64::from_le_bytes(weights.1[..8].try_into().unwrap()) as usize + 8;
+    let random = noise(weights.1.len() - header, seed);
+    for (at, bytes) in weights.1[header..].chunks_exact_mut(4).enumerate() {
+        let before = f32::from_le_bytes(bytes.try_into().unwrap());
+        let random = i32::from_le_bytes(random[4 * at..4 * at + 4].try_into().unwrap());
+        bytes.copy_from_slice(&value(before, random as f32 / i32::MAX as f32).to_le_bytes());
+    }
+    files
+}

@@ -3,6 +3,7 @@
 use actix_web::web::{Data, Query};
 use askama::Template;
 use serde::Deserialize;
+use sqlx::PgConnection;
 
 use super::{
     Frame,
@@ -13,11 +14,14 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::Caller,
+    auth::{Caller, Viewer},
     license::{DISCLAIMER, catalogue::CATALOGUE, db},
+    lineage,
 };
 
 const PAGE: i64 = 50;
+/// Parent links that are listed for review.
+const MOST_REVIEWS: i64 = 100;
 
 /// Which part is audited.
 #[derive(Debug, Deserialize)]
@@ -54,6 +58,15 @@ struct Offender {
     downloads: String,
 }
 
+/// A parent link that waits for somebody to look.
+struct ReviewRow {
+    child: String,
+    parent: String,
+    relation: String,
+    why: &'static str,
+    verdict: Mark,
+}
+
 #[derive(Template)]
 #[template(path = "compliance.html")]
 struct CompliancePage {
@@ -68,6 +81,7 @@ struct CompliancePage {
     filter: String,
     all: String,
     findings: Vec<FindingView>,
+    reviews: Vec<ReviewRow>,
     next: Option<String>,
     export: String,
     disclaimer: &'static str,
@@ -92,6 +106,7 @@ pub async fn get_compliance(app: Data<App>, caller: Caller, query: Query<Complia
         ..db::Filter::default()
     };
     let findings = db::list_findings(&mut connection, &viewer, &filter).await?;
+    let reviews = reviews(&mut connection, &viewer, &key).await?;
     drop(connection);
     let link = |severity: &str, rule: &str, after: &str| {
         format!(
@@ -133,11 +148,36 @@ pub async fn get_compliance(app: Data<App>, caller: Caller, query: Query<Complia
         filter: [query.severity.as_str(), query.rule.as_str()].join(" ").trim().to_owned(),
         all: link("", "", ""),
         findings: findings.into_iter().map(FindingView::new).collect(),
+        reviews,
         next: is_full.then(|| link(&query.severity, &query.rule, &last)),
         export: twin,
         namespace: query.namespace.clone(),
         disclaimer: DISCLAIMER,
     })
+}
+
+/// Parent links that wait for people: contradicted and held, or disputed.
+async fn reviews(db: &mut PgConnection, viewer: &Viewer, namespace: &str) -> Result<Vec<ReviewRow>, lineage::Error> {
+    let mut rows: Vec<ReviewRow> = Vec::new();
+    for claim in lineage::db::list_to_review(db, viewer, MOST_REVIEWS).await? {
+        let is_in_scope = namespace.is_empty()
+            || claim.child.split_once('/').is_some_and(|(of, _)| of.eq_ignore_ascii_case(namespace));
+        // Several claims may state one link.
+        let is_new = !rows.iter().any(|row| row.child == claim.child && row.parent == claim.parent);
+        if is_in_scope && is_new {
+            rows.push(ReviewRow {
+                why: match claim.verdict.as_str() {
+                    "contradicted" => "contradicted, and nobody has decided",
+                    _ => "an owner disputes the verdict",
+                },
+                verdict: Mark::lineage(&claim.verdict),
+                relation: format::relation(&claim.relation).to_owned(),
+                child: claim.child,
+                parent: claim.parent,
+            });
+        }
+    }
+    Ok(rows)
 }
 
 fn shares(positions: &[(String, i64)], total: i64, namespace: &str) -> Vec<Share> {

@@ -51,6 +51,16 @@ impl Mark {
             other => Self::new("none", "○", other),
         }
     }
+
+    /// The mark of what somebody said of a verdict.
+    pub(super) fn decision(word: &str) -> Self {
+        match word {
+            "dispute" => Self::new("review", "▲", "disputed"),
+            "confirm" => Self::new("clear", "●", "confirmed by a person"),
+            "overrule" => Self::new("notice", "◐", "overruled"),
+            _ => Self::new("none", "○", "reopened"),
+        }
+    }
 }
 
 /// `1.04 MB`: decimal units, as the hub and disks count.
@@ -76,6 +86,28 @@ fn scaled(number: i64, units: &[&str]) -> String {
     }
     let digits = if value >= 99.95 { 0 } else { usize::from(value < 9.995) + 1 };
     format!("{value:.digits$} {}", units[unit])
+}
+
+/// A share in percent; never 0 or 100 where it is not.
+pub(super) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    match percent.abs() {
+        0.0 => "0 %".to_owned(),
+        size if size < 0.01 => "under 0.01 %".to_owned(),
+        size if size > 99.99 && size < 100.0 => "over 99.99 %".to_owned(),
+        size if size < 1.0 || size > 99.0 && size < 100.0 => format!("{percent:.2} %"),
+        size if size < 10.0 => format!("{percent:.1} %"),
+        _ => format!("{percent:.0} %"),
+    }
+}
+
+/// A similarity; never 1 where it is not.
+pub(super) fn cosine(value: f64) -> String {
+    if value < 1.0 && value > 0.999_5 {
+        return if value > 0.999_95 { "over 0.9999".to_owned() } else { format!("{value:.4}") };
+    }
+    // No minus before a zero.
+    format!("{:.3}", if value.abs() < 0.000_5 { 0.0 } else { value })
 }
 
 /// `97,023`.
@@ -104,6 +136,20 @@ pub(super) fn relation(word: &str) -> &str {
         "pruned" => "pruned version",
         "extended" => "extended version",
         "unknown" => "derivative",
+        other => other,
+    }
+}
+
+/// Where a claim is stated.
+pub(super) fn source(word: &str) -> &str {
+    match word {
+        "card" => "the card",
+        "adapter_config" => "adapter_config.json",
+        "gguf" => "the GGUF file",
+        "mergekit" => "the mergekit recipe",
+        "api" => "a declaration here",
+        "import" => "an imported catalog",
+        "weights" => "the weights",
         other => other,
     }
 }
@@ -154,5 +200,16 @@ mod tests {
         assert_eq!(count(97_023), "97,023");
         assert_eq!(count(-1_000), "-1,000");
         assert_eq!(count(12), "12");
+        assert_eq!(cosine(1.0), "1.000");
+        assert_eq!(cosine(0.999_99), "over 0.9999");
+        assert_eq!(cosine(0.999_7), "0.9997");
+        assert_eq!(cosine(-0.000_1), "0.000");
+        assert_eq!(percent(0.0), "0 %");
+        assert_eq!(percent(0.000_01), "under 0.01 %");
+        assert_eq!(percent(0.008_31), "0.83 %");
+        assert_eq!(percent(0.0314), "3.1 %");
+        assert_eq!(percent(0.9987), "99.87 %");
+        assert_eq!(percent(0.999_999), "over 99.99 %");
+        assert_eq!(percent(1.41), "141 %");
     }
 }

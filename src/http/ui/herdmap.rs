@@ -16,6 +16,9 @@ const MOST: usize = 260;
 pub(super) struct Member {
     pub(super) id: String,
     pub(super) relation: String,
+    /// Its parent in this tree, and what the weights say of the link to it.
+    pub(super) parent: String,
+    pub(super) link: String,
     pub(super) position: String,
     pub(super) verdict: String,
     pub(super) license: Option<String>,
@@ -40,6 +43,8 @@ impl Herd {
             members.push(Member {
                 id: node.id.clone(),
                 relation: String::new(),
+                parent: String::new(),
+                link: String::new(),
                 position: node.position.clone(),
                 verdict: node.verdict.clone(),
                 license: node.license.clone(),
@@ -57,6 +62,8 @@ impl Herd {
             if is_next && !has_parent[child] {
                 has_parent[child] = true;
                 members[child].relation.clone_from(&edge.relation);
+                members[child].parent.clone_from(&edge.parent);
+                members[child].link.clone_from(&edge.verdict);
                 members[parent].children.push(child);
             }
         }
@@ -82,6 +89,7 @@ pub(super) enum Color {
     Position,
     Relation,
     Verdict,
+    Lineage,
 }
 
 struct Shape {
@@ -230,6 +238,12 @@ fn class(member: &Member, color: Color) -> &'static str {
             "warned" => "c-notice",
             "failed" => "c-violation",
             "error" => "c-review",
+            _ => "c-unknown",
+        },
+        Color::Lineage => match member.link.as_str() {
+            "confirmed" | "confirmed_family" => "c-clear",
+            "detected" => "c-notice",
+            "contradicted" => "c-violation",
             _ => "c-unknown",
         },
         Color::Relation => match member.relation.as_str() {

@@ -72,6 +72,7 @@ pub(super) struct Head {
     pub(super) children: Vec<Children>,
     pub(super) descendants: String,
     pub(super) flags: Vec<String>,
+    pub(super) hold: Option<&'static str>,
 }
 
 /// A model with what its tabs need.
@@ -148,10 +149,25 @@ pub(super) async fn load(
             .collect(),
         descendants: format::count(i64::from(model.descendants)),
         flags: flags(&model),
+        hold: lineage::db::find_hold(db, model.id).await?.as_deref().map(hold_words),
     };
     let title = if tab == "Card" { head.id.clone() } else { format!("{tab} · {}", head.id) };
     let frame = Frame::new(caller, title, "browse", format!("/api/v1/models/{}", model.name));
     Ok(Loaded { model, revision, head, frame })
+}
+
+/// What it means that a model is held back.
+fn hold_words(hold: &str) -> &'static str {
+    match hold {
+        "quarantine" => {
+            "In quarantine: the weights contradict the base that it declares. Its owners chose that its files are served \
+             only to those who push to it, until that is settled."
+        }
+        _ => {
+            "Waits for review: the weights contradict the base that it declares. Its owners chose that somebody looks at \
+             it before it is relied on."
+        }
+    }
 }
 
 fn tabs(model: &Model, caller: &Caller, here: &str) -> Vec<Tab> {

@@ -12,9 +12,18 @@ use super::{
 use crate::lineage::{Claim, Graph, Node};
 
 const WIDTH: i32 = 230;
-const GAP: i32 = 90;
+const GAP: i32 = 132;
 const HEIGHT: i32 = 46;
 const STEP: i32 = 60;
+
+/// Lines with what they mean.
+pub(super) const LEGEND: [(&str, &str); 5] = [
+    ("confirmed", "● confirmed by the weights"),
+    ("family", "● the family is right, another parent is nearer"),
+    ("declared", "○ stated only: not compared, or not to be told"),
+    ("detected", "◐ stated by nobody, found in the weights"),
+    ("contradicted", "✕ contradicted by the weights"),
+];
 /// Ancestors of one generation that are drawn.
 const MOST: usize = 8;
 
@@ -46,7 +55,12 @@ pub(super) fn draw(graph: &Graph) -> String {
             *link = edge;
         }
     }
-    links.values().for_each(|edge| draw_edge(&mut svg, edge, &places));
+    let mut parents: HashMap<&str, usize> = HashMap::new();
+    links.keys().for_each(|(child, _)| *parents.entry(child).or_default() += 1);
+    for edge in links.values() {
+        let has_several = parents.get(edge.child.as_str()).is_some_and(|number| *number > 1);
+        draw_edge(&mut svg, edge, &places, has_several);
+    }
     columns
         .iter()
         .flatten()
@@ -55,27 +69,43 @@ pub(super) fn draw(graph: &Graph) -> String {
     svg
 }
 
-fn draw_edge(svg: &mut String, edge: &Claim, places: &HashMap<&str, (i32, i32)>) {
+/// How a link is drawn: the class of its line, and the mark of its verdict.
+fn look(edge: &Claim) -> (&'static str, Mark) {
+    let class = match edge.verdict.as_str() {
+        "contradicted" => "contradicted",
+        "confirmed" => "confirmed",
+        "confirmed_family" => "family",
+        _ if edge.origin == "detected" => "detected",
+        _ => "declared",
+    };
+    (class, Mark::lineage(&edge.verdict))
+}
+
+/// Draws a link, its words where lines are apart: beside the parent when the child has several, else beside the child.
+fn draw_edge(svg: &mut String, edge: &Claim, places: &HashMap<&str, (i32, i32)>, has_several: bool) {
     let (Some((cx, cy)), Some((px, py))) = (places.get(edge.child.as_str()), places.get(edge.parent.as_str())) else {
         return;
     };
     let (x1, y1, x2, y2) = (cx + WIDTH, cy + HEIGHT / 2, *px, py + HEIGHT / 2);
-    let middle = i32::midpoint(x1, x2);
-    let class = if edge.verdict == "contradicted" { "contradicted" } else { edge.origin.as_str() };
+    let mx = i32::midpoint(x1, x2);
+    let (anchor, tx, ty) = if has_several { ("end", x2 - 8, y2) } else { ("start", x1 + 8, y1) };
+    let (class, mark) = look(edge);
     // Writing to a String cannot fail.
     let _ = write!(
         svg,
-        "<path class=\"{}\" d=\"M{x1} {y1}C{middle} {y1} {middle} {y2} {x2} {y2}\"><title>{}: {}, stated in {}</title></path>",
-        escape(class),
-        escape(&edge.relation),
+        "<path class=\"{class}\" d=\"M{x1} {y1}C{mx} {y1} {mx} {y2} {x2} {y2}\"/>\
+         <a href=\"/{0}/lineage/{1}\" aria-label=\"Evidence: {0} from {1}, {2}\"><title>{2}; {3}, stated in {4}. The evidence</title>\
+         <text class=\"sub edge\" x=\"{tx}\" y=\"{5}\" text-anchor=\"{anchor}\">{6}</text>\
+         <text class=\"sub edge state {class}\" x=\"{tx}\" y=\"{7}\" text-anchor=\"{anchor}\">{8} {2}</text></a>",
+        escape(&edge.child),
+        escape(&edge.parent),
+        escape(&mark.word),
         escape(&edge.origin),
-        escape(&edge.source)
-    );
-    let _ = write!(
-        svg,
-        "<text class=\"sub edge\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-        i32::midpoint(y1, y2) + 4,
-        escape(format::relation(&edge.relation))
+        escape(format::source(&edge.source)),
+        ty - 6,
+        escape(format::relation(&edge.relation)),
+        ty + 15,
+        mark.symbol,
     );
 }
 
@@ -90,7 +120,7 @@ fn draw_node(svg: &mut String, node: &Node, (x, y): (i32, i32), is_self: bool) {
         escape(&node.id),
         x + 10,
         y + 20,
-        escape(&shorten(&node.id, 31)),
+        escape(&shorten(&node.id, 29)),
         y + 37,
         escape(&shorten(&label, 38))
     );
@@ -137,6 +167,17 @@ mod tests {
         let svg = draw(&Graph { root: "a/c".into(), nodes, edges, truncated: false });
         assert_eq!(svg.matches("<rect").count(), 3, "{svg}");
         assert_eq!(svg.matches("<path").count(), 2, "{svg}");
-        assert!(svg.contains("class=\"declared\"") && svg.contains("class=\"inferred\""), "{svg}");
+        assert!(svg.contains("href=\"/a/c/lineage/a/x\"") && svg.contains("href=\"/a/c/lineage/a/y\""), "{svg}");
+    }
+
+    #[test]
+    fn a_link_looks_like_its_verdict() {
+        let judged = |verdict: &str, origin: &str| Claim { verdict: verdict.into(), ..link("a/c", "a/x", origin) };
+        assert_eq!(look(&judged("pending", "declared")).0, "declared");
+        assert_eq!(look(&judged("unverifiable", "inferred")).0, "declared");
+        assert_eq!(look(&judged("detected", "detected")).0, "detected");
+        assert_eq!(look(&judged("confirmed", "declared")).0, "confirmed");
+        assert_eq!(look(&judged("confirmed_family", "declared")).0, "family");
+        assert_eq!(look(&judged("contradicted", "declared")).0, "contradicted");
     }
 }

@@ -1,4 +1,4 @@
-//! A model's settings: visibility, parents, deletion.
+//! A model's settings: visibility, parents, what its namespace does on a contradiction, deletion.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -24,7 +24,7 @@ use crate::{
         extract::ModelPath,
     },
     jobs::{CheckLineage, publish::enqueue_after_lineage, queue},
-    lineage::{self, Declaration, Relation},
+    lineage::{self, Declaration, Relation, link},
     name::ModelName,
 };
 
@@ -35,6 +35,15 @@ struct SettingsPage {
     head: Head,
     is_private: bool,
     relations: Vec<&'static str>,
+    policies: Vec<Policy>,
+}
+
+/// What the namespace may do when the weights contradict a declared parent.
+struct Policy {
+    value: &'static str,
+    word: &'static str,
+    meaning: &'static str,
+    is_here: bool,
 }
 
 /// `GET /{ns}/{name}/settings`
@@ -43,7 +52,26 @@ pub async fn get_settings(app: Data<App>, request: HttpRequest, caller: Caller, 
     let Loaded { model, head, frame, .. } = load(&mut db, &app, &caller, &request, &path, "Settings").await?;
     caller.require_administer(model.name.namespace())?;
     let is_private = model.visibility == Visibility::Private;
-    page(&SettingsPage { frame, head, is_private, relations: Relation::ALL.map(Relation::as_str).into() })
+    let policy = lineage::db::find_policy(&mut db, &model.name.namespace().to_lowercase()).await?;
+    let relations = Relation::ALL.map(Relation::as_str).into();
+    page(&SettingsPage { frame, head, is_private, relations, policies: policies(&policy) })
+}
+
+fn policies(here: &str) -> Vec<Policy> {
+    let known = link::POLICIES.map(|value| match value {
+        "note" => (value, "Note it", "The model and its pedigree say so; everything else goes on as before."),
+        "review" => (
+            value,
+            "Ask for a review",
+            "Each page of the model says that it waits for review, and it is listed under Compliance until an administrator decides.",
+        ),
+        _ => (
+            value,
+            "Quarantine it",
+            "As with a review, and its files are served only to those who push to the namespace.",
+        ),
+    });
+    known.map(|(value, word, meaning)| Policy { value, word, meaning, is_here: value == here }).into()
 }
 
 /// A change of settings.
@@ -63,6 +91,8 @@ pub struct Change {
     note: String,
     #[serde(default)]
     confirm: String,
+    #[serde(default)]
+    policy: String,
 }
 
 /// `POST /{ns}/{name}/settings`
@@ -92,6 +122,7 @@ pub async fn change_settings(
             queue::enqueue(&mut tx, &CheckLineage { model_id: model.id, spread: false }).await?;
             place = format!("/{}/pedigree", model.name);
         }
+        "policy" => link::set_policy(&mut tx, &caller, model.name.namespace(), &form.policy).await?,
         "delete" if form.confirm.trim() == model.name.to_string() => {
             delete(&mut tx, &caller, &model).await?;
             place = format!("/{}", model.name.namespace());

@@ -1,6 +1,9 @@
 //! The descendants of a model: a map of the whole herd, and an outline that opens.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+};
 
 use actix_web::{
     HttpRequest,
@@ -14,7 +17,7 @@ use super::{
     error::PageResult,
     escape,
     format::{self, Mark},
-    herdmap::{self, Color, Herd},
+    herdmap::{self, Color, Herd, Member},
     model::{Head, Loaded, load},
     page, query_string,
 };
@@ -23,7 +26,7 @@ use crate::{
     auth::Caller,
     http::extract::ModelPath,
     lineage::{
-        self, Direction, Relation,
+        self, Direction, Graph, Relation,
         db::{MAX_NODES, Walk},
     },
 };
@@ -41,6 +44,8 @@ pub struct TreeQuery {
     color: String,
     #[serde(default)]
     relation: String,
+    #[serde(default)]
+    lineage: String,
 }
 
 struct Switch {
@@ -65,6 +70,8 @@ struct TreePage {
     outline: String,
     colors: Vec<Switch>,
     relations: Vec<Switch>,
+    verdicts: Vec<Switch>,
+    is_filtered: bool,
     key: Vec<Key>,
     truncated: bool,
 }
@@ -82,21 +89,26 @@ pub async fn get_tree(
     frame.twin = format!("/api/v1/models/{}/lineage?direction=descendants", model.name);
     let relation = query.relation.parse::<Relation>().ok().filter(|_| !query.relation.is_empty());
     let walk = Walk { direction: Direction::Descendants, depth: 64, relation, limit: MAX_NODES, with_evidence: false };
-    let graph = lineage::db::walk(&mut db, &model, &walk, &caller.viewer()).await?;
+    let mut graph = lineage::db::walk(&mut db, &model, &walk, &caller.viewer()).await?;
     drop(db);
+    let known = graph.nodes.len().saturating_sub(1);
+    let found = keep_only(&mut graph, &query.lineage);
     let color = match query.color.as_str() {
         "relation" => Color::Relation,
         "verdict" => Color::Verdict,
+        "lineage" => Color::Lineage,
         _ => Color::Position,
     };
     let herd = Herd::new(&graph);
-    let url = |color: &str, relation: &str| {
-        format!("/{}/tree?{}", model.name, query_string(&[("color", color), ("relation", relation)]))
+    let url = |color: &str, relation: &str, lineage: &str| {
+        let pairs = [("color", color), ("relation", relation), ("lineage", lineage)];
+        format!("/{}/tree?{}", model.name, query_string(&pairs))
     };
     let colors = [
         ("License position", "", Color::Position),
         ("Relation", "relation", Color::Relation),
         ("Smoke test", "verdict", Color::Verdict),
+        ("Lineage", "lineage", Color::Lineage),
     ];
     let relations = [
         ("all", ""),
@@ -106,21 +118,84 @@ pub async fn get_tree(
         ("quantizations", "quantized"),
     ];
     page(&TreePage {
-        total: format::plural(i64::try_from(graph.nodes.len().saturating_sub(1)).unwrap_or(0), "descendant"),
+        total: match found {
+            Some(found) => format!("{} of {}", format::count(count(found)), format::plural(count(known), "descendant")),
+            None => format::plural(count(known), "descendant"),
+        },
         has_descendants: graph.nodes.len() > 1,
+        is_filtered: !query.lineage.is_empty() || !query.relation.is_empty(),
         map: herdmap::draw(&herd, color),
         outline: outline(&herd),
         colors: colors
-            .map(|(word, name, this)| Switch { word, url: url(name, &query.relation), is_here: this == color })
+            .map(|(word, name, this)| Switch {
+                word,
+                url: url(name, &query.relation, &query.lineage),
+                is_here: this == color,
+            })
             .into(),
         relations: relations
-            .map(|(word, name)| Switch { word, url: url(&query.color, name), is_here: name == query.relation })
+            .map(|(word, name)| Switch {
+                word,
+                url: url(&query.color, name, &query.lineage),
+                is_here: name == query.relation,
+            })
+            .into(),
+        verdicts: LINKS
+            .map(|(word, name)| Switch {
+                word,
+                url: url(&query.color, &query.relation, name),
+                is_here: name == query.lineage,
+            })
             .into(),
         key: key(color),
         truncated: graph.truncated,
         frame,
         head,
     })
+}
+
+/// What the weights may say of a link, and how it is asked for.
+const LINKS: [(&str, &str); 5] = [
+    ("all", ""),
+    ("✕ contradicted", "contradicted"),
+    ("◐ detected", "detected"),
+    ("○ unverifiable", "unverifiable"),
+    ("● confirmed", "confirmed"),
+];
+
+/// Keeps the descendants whose link to a parent is of this verdict, and who leads to them; returns how many there are.
+fn keep_only(graph: &mut Graph, wanted: &str) -> Option<usize> {
+    if !LINKS.iter().any(|(_, name)| *name == wanted && !name.is_empty()) {
+        return None;
+    }
+    let is_wanted = |verdict: &str| verdict == wanted || verdict == "confirmed_family" && wanted == "confirmed";
+    let found: HashSet<String> =
+        graph.edges.iter().filter(|edge| is_wanted(&edge.verdict)).map(|edge| edge.child.clone()).collect();
+    let mut kept = found.clone();
+    kept.insert(graph.root.clone());
+    let depths: HashMap<&str, i32> = graph.nodes.iter().map(|node| (node.id.as_str(), node.depth)).collect();
+    let mut parents: HashMap<&str, Vec<&str>> = HashMap::new();
+    for edge in &graph.edges {
+        let depth = |id: &str| depths.get(id).copied().unwrap_or(0);
+        if depth(&edge.child) == depth(&edge.parent) + 1 {
+            parents.entry(&edge.child).or_default().push(&edge.parent);
+        }
+    }
+    let mut waiting: Vec<&str> = found.iter().map(String::as_str).collect();
+    while let Some(id) = waiting.pop() {
+        for parent in parents.get(id).map(Vec::as_slice).unwrap_or_default() {
+            if kept.insert((*parent).to_owned()) {
+                waiting.push(parent);
+            }
+        }
+    }
+    graph.nodes.retain(|node| kept.contains(&node.id));
+    graph.edges.retain(|edge| kept.contains(&edge.child) && kept.contains(&edge.parent));
+    Some(found.len())
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn key(color: Color) -> Vec<Key> {
@@ -137,6 +212,12 @@ fn key(color: Color) -> Vec<Key> {
             ("c-notice", "◐ warned"),
             ("c-violation", "✕ failed"),
             ("c-unknown", "○ not run"),
+        ],
+        Color::Lineage => &[
+            ("c-clear", "● confirmed"),
+            ("c-notice", "◐ detected"),
+            ("c-violation", "✕ contradicted"),
+            ("c-unknown", "○ not compared, or not to be told"),
         ],
         Color::Relation => &[
             ("c-1", "fine-tune"),
@@ -198,6 +279,7 @@ fn line(herd: &Herd, place: usize, depth: usize, lines: usize, html: &mut String
         mark.symbol,
         mark.word
     );
+    let text = text + &link_mark(member);
     if member.children.is_empty() {
         let _ = write!(html, "<li>{text}</li>");
         return 0;
@@ -208,6 +290,25 @@ fn line(herd: &Herd, place: usize, depth: usize, lines: usize, html: &mut String
     let taken = list(herd, place, depth + 1, lines, html);
     html.push_str("</ul></details></li>");
     taken
+}
+
+/// The verdict over the link to the parent, where there is something to know.
+fn link_mark(member: &Member) -> String {
+    match member.link.as_str() {
+        "contradicted" | "detected" => {}
+        // Whole catalogs are: a word each keeps the page small.
+        "unverifiable" => return " <span class=\"rel\">○ unverifiable</span>".to_owned(),
+        _ => return String::new(),
+    }
+    let mark = Mark::lineage(&member.link);
+    format!(
+        " <a class=\"mark {}\" href=\"/{}/lineage/{}\"><span aria-hidden=\"true\">{}</span>{}</a>",
+        mark.class,
+        escape(&member.id),
+        escape(&member.parent),
+        mark.symbol,
+        mark.word
+    )
 }
 
 #[cfg(test)]
@@ -229,6 +330,35 @@ mod tests {
             downloads: 0,
             descendants: 0,
         }
+    }
+
+    #[test]
+    fn a_filter_keeps_what_leads_to_what_it_finds() {
+        let edge = |child: &str, parent: &str, verdict: &str| Claim {
+            child: child.into(),
+            parent: parent.into(),
+            parent_revision: None,
+            relation: "finetune".into(),
+            origin: "declared".into(),
+            source: "card".into(),
+            verdict: verdict.into(),
+            confidence: 1.0,
+            evidence: serde_json::Value::Null,
+            in_cycle: false,
+        };
+        let herd = [("a/root", 0), ("a/b", 1), ("a/c", 1), ("a/d", 2)];
+        let edges = vec![
+            edge("a/b", "a/root", "confirmed"),
+            edge("a/c", "a/root", "pending"),
+            edge("a/d", "a/b", "contradicted"),
+        ];
+        let nodes = herd.map(|(id, depth)| node(id.into(), depth)).into();
+        let mut graph = Graph { root: "a/root".into(), nodes, edges, truncated: false };
+        assert_eq!(keep_only(&mut graph, "anything"), None);
+        assert_eq!(keep_only(&mut graph, "contradicted"), Some(1));
+        let kept: Vec<&str> = graph.nodes.iter().map(|node| node.id.as_str()).collect();
+        assert_eq!(kept, ["a/root", "a/b", "a/d"]);
+        assert!(outline(&Herd::new(&graph)).contains("/a/d/lineage/a/b"));
     }
 
     #[test]

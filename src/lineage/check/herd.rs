@@ -12,9 +12,9 @@ use super::{
         Error, Relation,
         db::{self, ClaimRow},
         relatives::{self, MOST, Member, PrintCache},
-        weights::Fingerprint,
+        weights::{Fingerprint, judgment::Tree},
     },
-    Circle,
+    Circle, WHOLE, known,
 };
 use crate::{catalog::Model, storage::BlobStore};
 
@@ -43,6 +43,10 @@ pub(super) enum Absence {
 pub(super) struct Gathered {
     pub(super) members: Vec<Member>,
     pub(super) attested: Vec<bool>,
+    /// The member in question.
+    pub(super) own: usize,
+    /// What is known of the members.
+    pub(super) known: Tree,
     /// Members that are judged and kept: all their relatives are here.
     pub(super) complete: Vec<usize>,
     /// Whether the herd holds everybody who may be related to one of it.
@@ -77,16 +81,13 @@ pub(super) async fn gather(
     let own = own.ok_or_else(|| Error::Weights(std::io::Error::other("the model's own fingerprint is gone")))?;
     let ids: Vec<i64> = members.iter().map(|member| member.model_id).collect();
     let judged = db::list_judgments(db, &ids, circle.audience()).await?;
-    let related: HashMap<i64, &Vec<i64>> = judged.iter().map(|row| (row.model_id, &row.related)).collect();
     let is_complete = |place: &usize| {
         let member = &members[*place];
         let belongs = match circle {
             Circle::Public => !member.is_private,
             Circle::Namespace(name) => member.namespace_key == *name,
         };
-        let relatives = related.get(&member.model_id);
-        let are_here = || relatives.is_some_and(|all| all.iter().all(|revision| places.contains_key(revision)));
-        belongs && (*place == own || is_whole || are_here())
+        belongs && (*place == own || is_whole)
     };
     let complete: Vec<usize> = (0..members.len()).filter(is_complete).collect();
     let attested = members.iter().map(|member| is_attested(&member.name)).collect();
@@ -105,7 +106,8 @@ pub(super) async fn gather(
         }
         named.insert(*place, claimed);
     }
-    Ok(Gathered { members, attested, complete, is_whole, named, comparisons })
+    let known = known::tree(&members, &judged);
+    Ok(Gathered { members, attested, own, known, complete, is_whole, named, comparisons })
 }
 
 /// Adds the relatives of relatives, so that these can be judged again too; returns whether all of them found room.
@@ -127,7 +129,7 @@ async fn enlarge(
         let mut more = db::list_candidates(db, &leaders, &named, &circle.viewer()).await?;
         more.retain(|candidate| !known.contains(&candidate.revision_id));
         if more.is_empty() {
-            return Ok(members.len() < MOST);
+            return Ok(members.len() <= WHOLE);
         }
         if members.len() + more.len() > MOST {
             more.truncate(MOST.saturating_sub(members.len()));

@@ -6,6 +6,7 @@
 mod adapter;
 mod herd;
 mod keep;
+pub(super) mod known;
 pub(super) mod settle;
 
 use sqlx::PgConnection;
@@ -22,6 +23,9 @@ use crate::{
 
 /// Version of the decision procedure; verdicts keep the one that they were made by.
 pub const ALGORITHM: i32 = 1;
+
+/// Most members of a herd that are judged all at once.
+pub(super) const WHOLE: usize = 96;
 
 /// For whom a herd is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,9 +97,10 @@ pub async fn check(
                 for circle in &circles {
                     let herd = herd::gather(db, store, cache, &model, &print, circle, is_attested).await?;
                     let is_whole = herd.is_whole && circles.len() == 1;
-                    let settled = settle::settle(herd).await?;
+                    let (settled, near) = settle::settle(herd).await?;
                     let ids = settled.iter().map(|member| member.model_id);
                     checked.settled.extend(ids.filter(|_| is_whole));
+                    checked.affected.extend(near);
                     keep::keep(db, circle, settled, &mut checked).await?;
                 }
             }

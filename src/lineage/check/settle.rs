@@ -10,6 +10,7 @@ use super::{
             evidence,
             family::{self, Seen},
             herd::Herd,
+            judge,
             judgment::{Judgment, Kind, Tree},
         },
     },
@@ -46,23 +47,45 @@ pub(super) struct Link {
     pub(super) evidence: Value,
 }
 
-/// Judges the herd and returns what was concluded of its complete members.
-pub(super) async fn settle(herd: Gathered) -> Result<Vec<Settled>, Error> {
+/// Models near the one in question that are judged again when not everybody can be.
+const MOST_NEAR: usize = 32;
+
+/// Judges the herd and returns what was concluded of its complete members, and models that should be asked again.
+pub(super) async fn settle(herd: Gathered) -> Result<(Vec<Settled>, Vec<i64>), Error> {
     let settled = tokio::task::spawn_blocking(move || settle_now(&herd)).await;
     settled.map_err(|panic| Error::Weights(std::io::Error::other(panic)))
 }
 
-fn settle_now(gathered: &Gathered) -> Vec<Settled> {
+fn settle_now(gathered: &Gathered) -> (Vec<Settled>, Vec<i64>) {
     let herd = Herd::new(gathered.members.iter().map(|member| &*member.print).collect());
+    let (tree, near) =
+        if gathered.is_whole { (judge_all(gathered, &herd), Vec::new()) } else { judge_one(gathered, &herd) };
+    let bench = Bench { gathered, herd: &herd, tree: &tree };
+    (gathered.complete.iter().map(|member| bench.settle(*member)).collect(), near)
+}
+
+fn judge_all(gathered: &Gathered, herd: &Herd) -> Tree {
     let seen = gathered
         .members
         .iter()
         .zip(&gathered.attested)
         .map(|(member, attested)| Seen { rank: member.first_revision_id.cast_unsigned(), attested: *attested });
-    let seen: Vec<Seen> = seen.collect();
-    let tree = family::judge_all(&herd, &seen);
-    let bench = Bench { gathered, herd: &herd, tree: &tree };
-    gathered.complete.iter().map(|member| bench.settle(*member)).collect()
+    family::judge_all(herd, &seen.collect::<Vec<Seen>>())
+}
+
+/// Judges the one in question against what is known of the others.
+fn judge_one(gathered: &Gathered, herd: &Herd) -> (Tree, Vec<i64>) {
+    let mut tree = gathered.known.clone();
+    let own = gathered.own;
+    tree.judged.remove(&own);
+    let candidates: Vec<usize> =
+        (0..gathered.members.len()).filter(|other| *other != own && !tree.descends(*other, own)).collect();
+    let judgment = judge::judge(herd, &tree, own, &candidates);
+    let root = judgment.parents.first().map_or(own, |parent| tree.roots.get(parent).copied().unwrap_or(*parent));
+    tree.roots.insert(own, root);
+    let near = judgment.related.iter().take(MOST_NEAR).map(|member| gathered.members[*member].model_id).collect();
+    tree.judged.insert(own, judgment);
+    (tree, near)
 }
 
 /// A judged herd.
@@ -204,7 +227,11 @@ impl Bench<'_> {
     }
 
     fn detail(&self, judgment: &Judgment) -> Value {
-        let mut value = json!({ "judgment": judgment.kind, "reason": judgment.reason, "votes": judgment.votes });
+        let parents: Vec<i64> =
+            judgment.parents.iter().map(|parent| self.gathered.members[*parent].revision_id).collect();
+        let mut value = json!({
+            "judgment": judgment.kind, "reason": judgment.reason, "votes": judgment.votes, "parents": parents,
+        });
         with_members(&mut value, &|other| json!(self.model_id(other)));
         value
     }

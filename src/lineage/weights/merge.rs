@@ -33,6 +33,12 @@ pub(super) struct Space<'a> {
     pub(super) others: Vec<(usize, Vec<f64>)>,
 }
 
+/// What a sum may leave over the rounding noise of the model.
+const MOST_NOISE: f64 = 3.0;
+/// The same where each step of the sum was rounded as the model is stored, and every single candidate is this much worse.
+const MOST_NOISE_OF_STEPS: f64 = 6.0;
+const CLEARLY_WORSE: f64 = 1e5;
+
 impl Space<'_> {
     /// Ends of the tensors within the vectors.
     fn ends(&self) -> Vec<usize> {
@@ -68,9 +74,11 @@ impl Space<'_> {
         let grams = self.grams();
         let single =
             (0..count).map(|i| grams.iter().map(|gram| gram[(i, i)]).sum::<f64>()).fold(f64::INFINITY, f64::min);
+        let steps = single > CLEARLY_WORSE * noise;
+        let most = noise * if steps { MOST_NOISE_OF_STEPS } else { MOST_NOISE };
         // What all candidates together cannot explain, no few of them can.
         let all: Vec<usize> = (0..count).collect();
-        let is_possible = fit(&grams, &all).is_none_or(|(residual, _)| residual <= 3.0 * noise);
+        let is_possible = fit(&grams, &all).is_none_or(|(residual, _)| residual <= most);
         if single <= 15.0 * noise || !is_possible {
             return None;
         }
@@ -78,7 +86,7 @@ impl Space<'_> {
             let mut best: Option<(Rank, Vec<usize>, Vec<f64>)> = None;
             for chosen in combinations(count, size) {
                 let Some((residual, coefficients)) = fit(&grams, &chosen) else { continue };
-                if residual > 3.0 * noise {
+                if residual > most {
                     continue;
                 }
                 let odd = coefficients.iter().filter(|c| **c < -0.02 || **c > 1.05).count();

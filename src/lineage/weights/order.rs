@@ -33,16 +33,16 @@ pub(super) struct Ties {
 
 impl Ties {
     pub(super) fn of(herd: &Herd) -> Self {
-        let count = herd.len();
-        let mut ties = vec![vec![None; count]; count];
-        for a in 0..count {
-            for b in a + 1..count {
-                // The deeper one is aligned to the other, whichever was seen first.
+        let mut ties: Vec<Vec<Option<Tie>>> = Vec::with_capacity(herd.len());
+        for a in 0..herd.len() {
+            // The deeper one is aligned to the other, whichever was seen first.
+            let with = |b: usize| {
                 let is_deeper = herd.print(a).shape.layers >= herd.print(b).shape.layers;
-                let tie = if is_deeper { herd.tie(a, b) } else { herd.tie(b, a) };
-                ties[a][b] = tie;
-                ties[b][a] = tie;
-            }
+                if is_deeper { herd.tie(a, b) } else { herd.tie(b, a) }
+            };
+            let before = ties.iter().map(|others| others[a]);
+            let row = before.chain([None]).chain((a + 1..herd.len()).map(with)).collect();
+            ties.push(row);
         }
         Self { ties }
     }

@@ -32,6 +32,11 @@ pub(super) fn find_orphans(herd: &Herd, ties: &Ties, families: &[Family], tree: 
         for orphan in orphans {
             disown(tree, orphan, "it shares exact values with others here that no possible parent has");
         }
+        let case = Case { herd, ties, family, tree };
+        let rounded: Vec<usize> = family.members.iter().copied().filter(|x| case.has_rounded_parent(*x)).collect();
+        for orphan in rounded {
+            disown(tree, orphan, "the nearest relative here was quantized, and what it lost is still here");
+        }
         if is_displaced && tree.parents(root).is_empty() {
             disown(tree, root, "others here agree on values that it lost");
         }
@@ -61,6 +66,17 @@ impl Case<'_> {
         let Judgment { parents, kind, .. } = self.tree.judged.get(&member)?;
         let is_derived = !matches!(kind, Kind::Copy { .. } | Kind::Merge { .. } | Kind::Base | Kind::CommonOrigin);
         parents.first().copied().filter(|_| is_derived)
+    }
+
+    /// Whether a parent's values lie on a grid on which the member's do not: rounding is not undone by training on.
+    fn has_rounded_parent(&self, member: usize) -> bool {
+        let Some(Judgment { parents, kind, .. }) = self.tree.judged.get(&member) else { return false };
+        let own = self.herd.print(member).grid();
+        let is_rounded = |parent: &usize| {
+            let grid = self.herd.print(*parent).grid();
+            grid.is_some() && grid != own
+        };
+        !matches!(kind, Kind::Copy { .. }) && parents.iter().any(is_rounded)
     }
 
     /// Whether a member is a merge of changes from something that is not here.

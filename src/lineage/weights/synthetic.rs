@@ -125,10 +125,9 @@ impl Weights {
                 "num_key_value_heads":4,"num_hidden_layers":2,"intermediate_size":128,"vocab_size":512}"#,
         );
         let model = Model {
-            files: vec![WeightFile { tensors, is_gguf: false }],
+            files: vec![WeightFile { tensors, shape: None }],
             config: config.ok(),
             tokens: make::choose_rows(WORDS as u64),
-            has_permuted_heads: false,
         };
         make::make(&model, &mut Memory(bytes), &mut |_| ()).unwrap()
     }

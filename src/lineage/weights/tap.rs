@@ -139,7 +139,7 @@ impl Tap {
             self.header(&[]);
         }
         match self.state {
-            State::Tensors(tensors) if tensors.is_open() => Err(Error::WrongLength { announced, passed }),
+            State::Tensors(tensors) if tensors.end_beyond(passed) => Err(Error::WrongLength { announced, passed }),
             State::Tensors(tensors) => Ok(tensors.finish()),
             State::Failed(error) => Err(error),
             State::Header(..) => Err(Error::WrongLength { announced, passed }),
@@ -169,9 +169,10 @@ impl Tensors {
         Self { left: tensors.into_iter().peekable(), now: None, print, cost: 0 }
     }
 
-    /// Whether a tensor has begun and not ended, or has yet to come.
-    fn is_open(&self) -> bool {
-        self.now.is_some() || self.left.len() > 0
+    /// Whether a tensor ends beyond what has passed of the file.
+    fn end_beyond(&self, passed: u64) -> bool {
+        self.now.as_ref().is_some_and(|(range, _)| range.end > passed)
+            || self.left.clone().any(|tensor| tensor.end > passed)
     }
 
     /// Goes on to the next tensor that is looked at, and returns where it is.

@@ -1,0 +1,63 @@
+//! What people say of a verdict, and what a namespace does with a contradicted model.
+
+use serde_json::{Value, json};
+
+use super::{link, weights::Weights};
+use crate::support::TestApp;
+
+#[tokio::test]
+async fn owners_dispute_and_administrators_decide() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let base = Weights::base();
+    alice.publish("alice/base", &base.files("license: mit")).await;
+    bob.publish("bob/impostor", &base.unrelated(5).files("base_model: alice/base")).await;
+    app.drain().await;
+    let place = "/api/v1/models/bob/impostor/lineage/alice/base/decisions";
+    let say = |action: &str| json!({ "action": action, "reason": "Retrained from scratch on its outputs." });
+    app.user("carol").await.post(place, say("dispute")).await.refused(403, "forbidden", "only owners");
+    bob.post(place, json!({ "action": "dispute", "reason": " " })).await.refused(400, "no-reason", "say why");
+    bob.post(place, say("dispute")).await.expect(200);
+    bob.post(place, say("overrule")).await.expect(403);
+    assert_eq!(link(&bob, "bob/impostor", "alice/base").await["standing"], "dispute");
+    app.admin.post(place, say("overrule")).await.expect(200);
+    let found = link(&bob, "bob/impostor", "alice/base").await;
+    assert_eq!((&found["standing"], &found["verdict"]), (&json!("overrule"), &json!("contradicted")));
+    assert_eq!(found["decisions"].as_array().unwrap().len(), 2);
+    assert_ne!(bob.model("bob/impostor").await["lineage"]["status"], "contradicted");
+    app.admin.post(place, say("reopen")).await.expect(200);
+    assert_eq!(bob.model("bob/impostor").await["lineage"]["status"], "contradicted");
+    let events = bob.get("/api/v1/events?model=bob/impostor").await.expect(200).json();
+    let kinds: Vec<&Value> = events["events"].as_array().unwrap().iter().map(|event| &event["kind"]).collect();
+    assert!(kinds.contains(&&json!("verdict decided")), "{events}");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_contradicted_model_is_held_back_where_the_policy_says_so() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let base = Weights::base();
+    alice.publish("alice/base", &base.files("license: mit")).await;
+    bob.publish("bob/impostor", &base.unrelated(5).files("base_model: alice/base")).await;
+    app.drain().await;
+    let policy = "/api/v1/namespaces/bob/lineage-policy";
+    alice.put(policy, json!({ "on_contradiction": "quarantine" })).await.expect(403);
+    bob.put(policy, json!({ "on_contradiction": "burn" })).await.refused(
+        400,
+        "unknown-policy",
+        "note, review, quarantine",
+    );
+    let file = "/bob/impostor/resolve/main/config.json";
+    alice.get(file).await.expect(200);
+    bob.put(policy, json!({ "on_contradiction": "quarantine" })).await.expect(200);
+    let refused = alice.get(file).await.expect(403);
+    assert!(refused.header("x-error-message").contains("quarantine"), "{}", refused.text());
+    let rest = alice.get("/api/v1/models/bob/impostor/files/config.json").await;
+    rest.refused(403, "quarantined", "contradict");
+    bob.get(file).await.expect(200);
+    let decide = json!({ "action": "overrule", "reason": "Known to be retrained." });
+    app.admin.post("/api/v1/models/bob/impostor/lineage/alice/base/decisions", decide).await.expect(200);
+    alice.get(file).await.expect(200);
+    app.finish().await;
+}
