@@ -276,10 +276,14 @@ fn with_members(value: &mut Value, name: &dyn Fn(usize) -> Value) {
 }
 
 /// What a detected parent is said in, from the words that would confirm it.
-pub(in crate::lineage) fn detected_sentence(found: &ClaimVerdict, parent: &str) -> String {
+fn detected_sentence(found: &ClaimVerdict, parent: &str) -> String {
+    format!("Nobody declared it: the weights show that it descends from {parent}.{}", reasons(found, parent))
+}
+
+/// What speaks for a parent, from the words that would confirm it.
+pub(in crate::lineage) fn reasons<'a>(found: &'a ClaimVerdict, parent: &str) -> &'a str {
     let confirmed = format!("Declared base {parent} is confirmed.");
-    let reasons = found.sentence.strip_prefix(&confirmed).unwrap_or_default();
-    format!("Nobody declared it: the weights show that it descends from {parent}.{reasons}")
+    found.sentence.strip_prefix(&confirmed).unwrap_or_default()
 }
 
 fn level(found: &ClaimVerdict) -> &'static str {
