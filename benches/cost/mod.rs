@@ -47,7 +47,7 @@ fn stream() -> anyhow::Result<()> {
         let mut digest = Sha256::new();
         let started = core_seconds()?;
         bytes.chunks(PIECE).for_each(|piece| digest.update(piece));
-        drop(digest.finalize());
+        std::hint::black_box(digest.finalize());
         hashing.push(core_seconds()?.saturating_sub(started));
         let mut tap = Tap::safetensors(file.length, None);
         let started = core_seconds()?;

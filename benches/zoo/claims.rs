@@ -2,43 +2,80 @@
 
 use std::collections::BTreeMap;
 
-use super::{graph, rate::Rate, truth::Truth};
+use super::{
+    graph,
+    rate::Rate,
+    truth::{Claim, Truth},
+};
 use crate::support::{Server, print_note};
+
+#[derive(Default)]
+struct Verdicts {
+    met: Rate,
+    /// True claims that are contradicted.
+    slandered: u32,
+    /// By why the claim was made, what was expected, and what came.
+    confusion: BTreeMap<(String, String, String), u32>,
+    errors: Vec<String>,
+}
 
 /// Posts every claim, waits, and prints how the verdicts compare with what was expected.
 pub(super) async fn run(server: &Server, truth: &Truth) -> anyhow::Result<()> {
-    for claim in &truth.claims {
-        if let Err(error) = graph::claim(server, &claim.child, &claim.parent, &claim.relation).await {
-            print_note(&format!("  {} from {}: not accepted: {error:#}", claim.child, claim.parent));
+    let mut verdicts = Verdicts::default();
+    let mut waiting: Vec<&Claim> = truth.claims.iter().collect();
+    // What would close a circle is refused, and declared once the others are withdrawn.
+    while !waiting.is_empty() {
+        let (mut declared, mut refused) = (Vec::new(), Vec::new());
+        for claim in waiting {
+            match graph::declare(server, claim).await {
+                Ok(()) => declared.push(claim),
+                Err(error) => refused.push((claim, error)),
+            }
+        }
+        server.drain().await?;
+        for claim in &declared {
+            verdicts.add(server, truth, claim).await?;
+        }
+        if declared.is_empty() {
+            let refusals = refused.drain(..).map(|(claim, error)| format!("{}: {error:#}", claim.child));
+            verdicts.errors.extend(refusals);
+        }
+        waiting = refused.into_iter().map(|(claim, _)| claim).collect();
+        if !waiting.is_empty() {
+            for claim in declared {
+                graph::withdraw(server, claim).await?;
+            }
         }
     }
-    server.drain().await?;
-    let mut confusion: BTreeMap<(String, String, String), u32> = BTreeMap::new();
-    let mut met = Rate::default();
-    let mut slandered = 0;
-    let mut errors = Vec::new();
-    for claim in &truth.claims {
+    verdicts.print();
+    Ok(())
+}
+
+impl Verdicts {
+    async fn add(&mut self, server: &Server, truth: &Truth, claim: &Claim) -> anyhow::Result<()> {
         let links = graph::parents(server, &claim.child).await?;
         let link = links.into_iter().find(|(parent, link)| *parent == claim.parent && link["origin"] == "declared");
         let (verdict, sentence) = link.map_or(("absent".to_owned(), String::new()), |(_, link)| {
             let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
             (text(&link["verdict"]), text(&link["evidence"]["sentence"]))
         });
+        let Claim { child, parent, why, .. } = claim;
         let is_met = claim.expect.contains(&verdict);
-        met.add(is_met);
-        if verdict == "contradicted" && truth.descends(&claim.child, &claim.parent) {
-            slandered += 1;
-        }
+        self.met.add(is_met);
+        self.slandered += u32::from(verdict == "contradicted" && truth.descends(child, parent));
         if !is_met {
-            errors.push(format!("{} from {} ({}): {verdict}: {sentence}", claim.child, claim.parent, claim.why));
+            self.errors.push(format!("{child} from {parent} ({why}): {verdict}: {sentence}"));
         }
-        *confusion.entry((claim.why.clone(), claim.expect.join(" or "), verdict)).or_default() += 1;
+        *self.confusion.entry((why.clone(), claim.expect.join(" or "), verdict)).or_default() += 1;
+        Ok(())
     }
-    print_note(&format!("claims that met the verdict expected: {met}"));
-    for ((why, expected, verdict), count) in &confusion {
-        print_note(&format!("  {count:>3} × {why}: expected {expected}, got {verdict}"));
+
+    fn print(&self) {
+        print_note(&format!("claims that met the verdict expected: {}", self.met));
+        for ((why, expected, verdict), count) in &self.confusion {
+            print_note(&format!("  {count:>3} × {why}: expected {expected}, got {verdict}"));
+        }
+        print_note(&format!("  true claims contradicted: {}", self.slandered));
+        self.errors.iter().for_each(|error| print_note(&format!("  wrong: {error}")));
     }
-    print_note(&format!("truthful claims contradicted: {slandered}"));
-    errors.iter().for_each(|error| print_note(&format!("  wrong: {error}")));
-    Ok(())
 }

@@ -79,6 +79,7 @@ impl Figures {
     }
 
     fn count_pairs(&mut self, truth: &Truth, graph: &Graph) {
+        let mut missed: Vec<(&String, &String)> = Vec::new();
         let models: Vec<(&String, &Found)> = graph.iter().filter(|(name, _)| is_whole(truth, name)).collect();
         for (at, (a, found)) in models.iter().enumerate() {
             for (b, other) in &models[..at] {
@@ -92,6 +93,7 @@ impl Figures {
                 }
                 if is_family {
                     self.recall.add(is_related);
+                    missed.extend((!is_related).then_some((*a, *b)));
                 }
                 if is_related && !is_family {
                     self.errors.push(format!("{a} and {b} are unrelated and called related"));
@@ -103,6 +105,23 @@ impl Figures {
                     self.attacks.add(is_related);
                 }
             }
+        }
+        self.describe_missed(missed);
+    }
+
+    /// A line for each model that explains most of the pairs that were missed.
+    fn describe_missed(&mut self, mut missed: Vec<(&String, &String)>) {
+        while !missed.is_empty() {
+            let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
+            missed.iter().flat_map(|(a, b)| [*a, *b]).for_each(|name| *counts.entry(name).or_default() += 1);
+            let Some((name, count)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return };
+            let is_here = |(a, b): &(&String, &String)| *a == name || *b == name;
+            let (here, rest): (Vec<_>, Vec<_>) = missed.into_iter().partition(is_here);
+            let others = here.iter().map(|(a, b)| if *a == name { b.as_str() } else { a.as_str() });
+            let others: Vec<&str> = others.take(6).collect();
+            self.errors
+                .push(format!("{name} is not related to {count} of its family, among them {}", others.join(", ")));
+            missed = rest;
         }
     }
 

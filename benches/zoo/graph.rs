@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::truth::Truth;
+use super::truth::{Claim, Truth};
 use crate::support::{Server, print_note, send};
 
 /// The namespace that holds the zoo.
@@ -52,11 +52,19 @@ pub(super) fn push(server: &Server, truth: &Truth, name: &str) -> anyhow::Result
 }
 
 /// Declares a parent.
-pub(super) async fn claim(server: &Server, child: &str, parent: &str, relation: &str) -> anyhow::Result<()> {
-    let parent = if parent.contains('/') { parent.to_owned() } else { format!("{NAMESPACE}{parent}") };
-    let body = serde_json::json!({ "parent": parent, "relation": relation, "note": "for the benchmark" });
-    let request = server.request(Method::POST, &format!("/api/v1/models/{NAMESPACE}{child}/claims")).json(&body);
-    send(request).await.map(drop)
+pub(super) async fn declare(server: &Server, claim: &Claim) -> anyhow::Result<()> {
+    let body = json!({ "parent": full(&claim.parent), "relation": claim.relation, "note": "for the benchmark" });
+    post_claim(server, claim, &body).await
+}
+
+/// Takes a declared parent back.
+pub(super) async fn withdraw(server: &Server, claim: &Claim) -> anyhow::Result<()> {
+    post_claim(server, claim, &json!({ "parent": full(&claim.parent), "withdraw": true })).await
+}
+
+async fn post_claim(server: &Server, claim: &Claim, body: &Value) -> anyhow::Result<()> {
+    let path = format!("/api/v1/models/{NAMESPACE}{}/claims", claim.child);
+    send(server.request(Method::POST, &path).json(body)).await.map(drop)
 }
 
 /// Deletes a model.
@@ -119,4 +127,9 @@ fn text(value: &Value) -> String {
 fn plain(value: &Value) -> String {
     let name = value.as_str().unwrap_or_default();
     name.strip_prefix(NAMESPACE).unwrap_or(name).to_owned()
+}
+
+/// A model's name with a namespace.
+fn full(name: &str) -> String {
+    if name.contains('/') { name.to_owned() } else { format!("{NAMESPACE}{name}") }
 }
