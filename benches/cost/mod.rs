@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use herdbook::lineage::weights::{Fingerprint, make, tap::Tap};
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::{TimeVal, TimeValLike as _},
+};
 use reqwest::Method;
 use sha2::{Digest as _, Sha256};
 
@@ -123,10 +126,7 @@ fn seconds_of(server: &Server) -> anyhow::Result<Duration> {
 /// What this process has used of all cores so far.
 fn core_seconds() -> anyhow::Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let of = |time: nix::sys::time::TimeVal| {
-        let micros = time.tv_sec() * 1_000_000 + i64::from(time.tv_usec());
-        Duration::from_micros(micros.unsigned_abs())
-    };
+    let of = |time: TimeVal| Duration::from_micros(time.num_microseconds().unsigned_abs());
     Ok(of(usage.user_time()) + of(usage.system_time()))
 }
 

@@ -177,7 +177,7 @@ impl Teller<'_> {
         let names = |member: usize| serde_json::json!(self.name(member));
         Relative {
             relation: relation.map(Relation::as_str),
-            sentence: settle::detected_sentence(&found, &name(parent)),
+            sentence: format!("These weights descend from it.{}", settle::reasons(&found, &name(parent))),
             measured: Some(settle::evidence(self.herd, self.tree, self.own, parent, &names)),
             ..self.relative(parent, "parent")
         }

@@ -149,3 +149,20 @@ async fn fingerprints_are_made_again_on_demand() {
     assert!(app.run(&["reindex"]).await.expect(0).stdout.contains("fingerprinted 0 models"));
     app.finish().await;
 }
+
+#[tokio::test]
+async fn what_people_declare_tells_the_direction_where_the_weights_do_not() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    let base = Weights::base();
+    let middle = base.tuned(1);
+    // Of a chain of three, the weights show only who stands in the middle.
+    alice.publish("alice/leaf", &middle.tuned(2).files("base_model: alice/middle")).await;
+    alice.publish("alice/middle", &middle.files("base_model: alice/base")).await;
+    alice.publish("alice/base", &base.files("license: mit")).await;
+    app.drain().await;
+    assert_eq!(parents(&alice, "alice/base").await, Vec::<String>::new());
+    assert_eq!(parents(&alice, "alice/middle").await, ["alice/base finetune declared confirmed"]);
+    assert_eq!(parents(&alice, "alice/leaf").await, ["alice/middle finetune declared confirmed"]);
+    app.finish().await;
+}

@@ -117,7 +117,7 @@ pub(crate) async fn identify(app: &App, caller: &Caller, body: Bytes) -> ApiResu
     let read = read.map_err(|panic| ApiError::internal(&panic))?;
     let print = read.map_err(|error| {
         let status = actix_web::http::StatusCode::BAD_REQUEST;
-        ApiError::new(status, "bad-fingerprint", format!("this is no fingerprint that can be read: {error}"))
+        ApiError::new(status, "bad-fingerprint", error.to_string())
     })?;
     let mut db = app.db.acquire().await?;
     Ok(identify::identify(&mut db, &app.store, &app.prints, print, &caller.viewer()).await?)

@@ -146,7 +146,7 @@ fn show(caller: &Caller, child: &Model, parent: &Model, link: Link, open_jobs: i
         facts: facts(&link),
         scope: measured.scope(),
         scale: measured.scale(),
-        figures: measured.figures(),
+        figures: measured.figures(is_related),
         strip: strip::draw(&measured.strip),
         rows: measured.rows(is_related),
         tensors: measured.tensors(is_related),
@@ -180,15 +180,15 @@ fn level_words(link: &Link) -> &'static str {
 
 /// What is claimed, in words.
 fn stated(link: &Link) -> String {
-    let relation = format::relation(&link.relation);
+    let relation = format::with_article(format::relation(&link.relation));
     let is_stated = |claim: &LinkClaim| claim.withdrawn_at.is_none() && claim.origin != "detected";
     if link.claims.iter().any(is_stated) {
-        return format!("The model on the left is stated to be a {relation} of the one on the right.");
+        return format!("The model on the left is stated to be {relation} of the one on the right.");
     }
     if link.claims.iter().all(|claim| claim.withdrawn_at.is_some()) {
         return "Nobody states this link any more.".to_owned();
     }
-    format!("Nobody stated it: the weights show that the model on the left is a {relation} of the one on the right.")
+    format!("Nobody stated it: the weights show that the model on the left is {relation} of the one on the right.")
 }
 
 /// What is being done for a verdict that is not there yet.

@@ -140,6 +140,12 @@ pub(super) fn relation(word: &str) -> &str {
     }
 }
 
+/// `a fine-tune`, `an adapter`.
+pub(super) fn with_article(thing: &str) -> String {
+    let article = if thing.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {thing}")
+}
+
 /// Where a claim is stated.
 pub(super) fn source(word: &str) -> &str {
     match word {

@@ -150,7 +150,7 @@ fn row(relative: Relative) -> RelativeRow {
             "shared-start" => "same random start",
             other => other,
         },
-        relation: relative.relation.map(|word| format::relation(word).to_owned()).unwrap_or_default(),
+        relation: relative.relation.map(|word| format::with_article(format::relation(word))).unwrap_or_default(),
         license: relative.license.unwrap_or_else(|| "none declared".to_owned()),
         position: Mark::position(&relative.position),
         similarity: format::cosine(relative.similarity),

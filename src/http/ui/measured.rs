@@ -179,7 +179,7 @@ impl Measured {
         )
     }
 
-    pub(super) fn figures(&self) -> Vec<Figure> {
+    pub(super) fn figures(&self, is_related: bool) -> Vec<Figure> {
         let mut figures = Vec::new();
         let mut add = |name, value: String, unrelated: String, meaning: &str| {
             figures.push(Figure { name, value, unrelated, meaning: meaning.to_owned() });
@@ -215,7 +215,7 @@ impl Measured {
                 "Bound of the probability that unrelated models look as alike as these, over all models searched.";
             add("Chance", chance(bound), "as likely as not".to_owned(), meaning);
         }
-        if let Some(rank) = self.adapter_rank {
+        if let Some(rank) = self.adapter_rank.filter(|_| is_related) {
             let meaning = "Rank of the difference, as the samples show it: a low-rank adapter was merged in.";
             add("Rank of the merged adapter", plain(rank), "full".to_owned(), meaning);
         }
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out() {
         let measured = Measured::read(&json!({}));
-        assert!(measured.figures().is_empty() && measured.scale().is_none() && measured.scope().is_empty());
+        assert!(measured.figures(true).is_empty() && measured.scale().is_none() && measured.scope().is_empty());
         let merge = json!({ "merge": { "method": "linear", "base": null, "parts": [
             { "member": "a/b", "weight": 0.3 }, { "member": "a/c", "weight": null }] } });
         let merge = Measured::read(&merge).merge().unwrap();

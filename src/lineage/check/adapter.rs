@@ -10,8 +10,10 @@ use super::{
         Error, Relation,
         db::{self, BaseRow, PrintRow},
         fingerprint,
+        relatives::PrintCache,
         weights::{
             adapter::{self, Attribution, Candidate, Coupling, Mismatch, Target},
+            herd::{Herd, Tie},
             make,
             slots::Role,
         },
@@ -37,6 +39,7 @@ type Measured = (BaseRow, Result<Coupling, Mismatch>);
 pub(super) async fn check(
     db: &mut PgConnection,
     store: &BlobStore,
+    cache: &PrintCache,
     model: &Model,
     row: &PrintRow,
     checked: &mut Checked,
@@ -57,6 +60,7 @@ pub(super) async fn check(
     let width = width(&targets);
     db::update_hidden(db, row.revision_id, width).await?;
     let bases = db::list_bases(db, width, &named, &circle.viewer(), MOST_BASES).await?;
+    let bases = by_family(store, cache, bases).await?;
     let mut measured: Vec<Measured> = Vec::new();
     for base in bases {
         let coupling = couple(db, store, &base, &targets).await?;
@@ -91,6 +95,36 @@ pub(super) async fn check(
         to_compare: Vec::new(),
     };
     keep::keep(db, &circle, vec![settled], checked).await
+}
+
+/// Gives bases that are related the same family: leaders tell it only roughly.
+async fn by_family(store: &BlobStore, cache: &PrintCache, bases: Vec<BaseRow>) -> Result<Vec<BaseRow>, Error> {
+    let mut prints = Vec::new();
+    let mut readable = Vec::new();
+    for base in bases {
+        if let Some(print) = cache.get(store, &base.blob).await? {
+            prints.push(print);
+            readable.push(base);
+        }
+    }
+    let families = tokio::task::spawn_blocking(move || {
+        let herd = Herd::new(prints.iter().map(|print| &**print).collect());
+        let mut families: Vec<usize> = (0..herd.len()).collect();
+        for a in 0..herd.len() {
+            for b in 0..a {
+                if matches!(herd.tie(a, b), Some(Tie::Direct | Tie::Invariant)) {
+                    let (of_a, of_b) = (families[a], families[b]);
+                    families.iter_mut().filter(|family| **family == of_a).for_each(|family| *family = of_b);
+                }
+            }
+        }
+        families
+    });
+    let families = families.await.map_err(|panic| Error::Weights(std::io::Error::other(panic)))?;
+    for (base, family) in readable.iter_mut().zip(families) {
+        base.family = i64::try_from(family).unwrap_or(0);
+    }
+    Ok(readable)
 }
 
 /// As many of the adapter's targets as are worth reading, spread over the layers.
@@ -141,7 +175,7 @@ fn attribute(measured: &[Measured]) -> Attribution {
         .enumerate()
         .filter_map(|(member, (base, coupling))| {
             let next = families.len();
-            let family = *families.entry(base.leader_id).or_insert(next);
+            let family = *families.entry(base.family).or_insert(next);
             coupling.as_ref().ok().map(|coupling| Candidate { member, family, coupling: *coupling })
         })
         .collect();
@@ -149,7 +183,7 @@ fn attribute(measured: &[Measured]) -> Attribution {
 }
 
 fn family_of(measured: &[Measured], member: usize) -> i64 {
-    measured[member].0.leader_id
+    measured[member].0.family
 }
 
 fn link(sentence: String) -> Link {
@@ -183,7 +217,7 @@ fn judge(measured: &[Measured], attribution: Attribution, head: Option<i64>, nam
     };
     let evidence = evidence(coupling, attribution);
     match attribution {
-        Attribution::Family { nearest, z, .. } if family_of(measured, nearest) == base.leader_id => Link {
+        Attribution::Family { nearest, z, .. } if family_of(measured, nearest) == base.family => Link {
             verdict: "confirmed",
             level: "probable",
             confidence: 0.9,
@@ -227,7 +261,7 @@ fn detect(measured: &[Measured], attribution: Attribution) -> Option<Link> {
     let Attribution::Family { nearest, z, .. } = attribution else { return None };
     // Any member of the family couples alike: the one that was here first stands for it.
     let leader = family_of(measured, nearest);
-    let of_family = measured.iter().filter(|(base, coupling)| base.leader_id == leader && coupling.is_ok());
+    let of_family = measured.iter().filter(|(base, coupling)| base.family == leader && coupling.is_ok());
     let (base, coupling) = of_family.min_by_key(|(base, _)| base.first_revision_id)?;
     let coupling = coupling.as_ref().ok()?;
     let sentence = format!(

@@ -107,7 +107,7 @@ pub async fn check(
                 }
             }
         }
-        Some(row) if row.kind == "adapter" => adapter::check(db, store, &model, &row, &mut checked).await?,
+        Some(row) if row.kind == "adapter" => adapter::check(db, store, cache, &model, &row, &mut checked).await?,
         Some(row) => {
             let reason = row.reason.unwrap_or_else(|| "there are no weights".to_owned());
             let reason = format!("this model is not fingerprinted: {reason}");

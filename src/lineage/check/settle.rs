@@ -9,7 +9,7 @@ use super::{
             claim::{self, Claim, ClaimVerdict, Level, Verdict},
             evidence,
             family::{self, Seen},
-            herd::Herd,
+            herd::{Herd, Tie},
             judge,
             judgment::{Judgment, Kind, Tree},
         },
@@ -65,12 +65,33 @@ fn settle_now(gathered: &Gathered) -> (Vec<Settled>, Vec<i64>) {
 }
 
 fn judge_all(gathered: &Gathered, herd: &Herd) -> Tree {
+    let attested = attested(gathered, herd);
     let seen = gathered
         .members
         .iter()
-        .zip(&gathered.attested)
-        .map(|(member, attested)| Seen { rank: member.first_revision_id.cast_unsigned(), attested: *attested });
+        .zip(attested)
+        .map(|(member, attested)| Seen { rank: member.first_revision_id.cast_unsigned(), attested });
     family::judge_all(herd, &seen.collect::<Vec<Seen>>())
+}
+
+/// Who stands at the beginning where the weights do not tell: what a base's known publisher released. Without such, those
+/// whom relatives name as their parent, and who name none themselves.
+fn attested(gathered: &Gathered, herd: &Herd) -> Vec<bool> {
+    if gathered.attested.contains(&true) {
+        return gathered.attested.clone();
+    }
+    let mut is_named = vec![false; herd.len()];
+    let mut names_one = vec![false; herd.len()];
+    for (child, parents) in &gathered.named {
+        let here = parents.iter().filter(|parent| parent.relation != Relation::Distill);
+        for parent in here.filter_map(|parent| parent.member.as_ref().ok()) {
+            if matches!(herd.tie(*child, *parent), Some(Tie::Direct | Tie::Invariant)) {
+                is_named[*parent] = true;
+                names_one[*child] = true;
+            }
+        }
+    }
+    is_named.into_iter().zip(names_one).map(|(is_named, names_one)| is_named && !names_one).collect()
 }
 
 /// Judges the one in question against what is known of the others.
@@ -276,10 +297,14 @@ fn with_members(value: &mut Value, name: &dyn Fn(usize) -> Value) {
 }
 
 /// What a detected parent is said in, from the words that would confirm it.
-pub(in crate::lineage) fn detected_sentence(found: &ClaimVerdict, parent: &str) -> String {
+fn detected_sentence(found: &ClaimVerdict, parent: &str) -> String {
+    format!("Nobody declared it: the weights show that it descends from {parent}.{}", reasons(found, parent))
+}
+
+/// What speaks for a parent, from the words that would confirm it.
+pub(in crate::lineage) fn reasons<'a>(found: &'a ClaimVerdict, parent: &str) -> &'a str {
     let confirmed = format!("Declared base {parent} is confirmed.");
-    let reasons = found.sentence.strip_prefix(&confirmed).unwrap_or_default();
-    format!("Nobody declared it: the weights show that it descends from {parent}.{reasons}")
+    found.sentence.strip_prefix(&confirmed).unwrap_or_default()
 }
 
 fn level(found: &ClaimVerdict) -> &'static str {

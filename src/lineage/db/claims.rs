@@ -115,6 +115,7 @@ pub async fn update_lineage_status(db: &mut PgConnection, model_id: i64) -> Resu
         r#"
         update models m set lineage_status = coalesce((
             select case
+                when count(*) = 0 then 'none'
                 when bool_or(c.verdict = 'contradicted' and c.origin <> 'detected' and coalesce((
                     select d.action from link_decisions d
                     where d.child_id = c.child_id and d.parent_id = c.parent_id

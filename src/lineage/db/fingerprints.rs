@@ -441,7 +441,9 @@ pub(crate) async fn list_adapters_beside(db: &mut PgConnection, model_ids: &[i64
 pub(crate) struct BaseRow {
     pub(crate) revision_id: i64,
     pub(crate) model_id: i64,
-    pub(crate) leader_id: i64,
+    /// The same for those that are of one family: a leader, until they were compared.
+    pub(crate) family: i64,
+    pub(crate) blob: Vec<u8>,
     pub(crate) name: String,
     pub(crate) is_private: bool,
     pub(crate) first_revision_id: i64,
@@ -460,7 +462,7 @@ pub(crate) async fn list_bases(
         BaseRow,
         r#"
         with readable as (
-            select f.revision_id, f.model_id, f.leader_id, m.namespace || '/' || m.name as name,
+            select f.revision_id, f.model_id, f.leader_id, f.blob, m.namespace || '/' || m.name as name,
                 m.visibility = 'private' as is_private,
                 (select min(r.id) from revisions r where r.model_id = m.id) as first_revision_id
             from fingerprints f join models m on m.head_revision_id = f.revision_id
@@ -471,7 +473,7 @@ pub(crate) async fn list_bases(
         ), chosen as (
             select revision_id from first_of_each order by revision_id limit $5
         )
-        select revision_id as "revision_id!", model_id as "model_id!", leader_id as "leader_id!", name as "name!",
+        select revision_id as "revision_id!", model_id as "model_id!", leader_id as "family!", blob as "blob!", name as "name!",
             is_private as "is_private!", first_revision_id as "first_revision_id!"
         from readable where revision_id = any($2) or revision_id in (select revision_id from chosen)
         order by 1

@@ -177,7 +177,11 @@ impl Case<'_> {
             rows => format!(" {rows} of the embedding rows looked at are its own, unchanged."),
         };
         let change = if comparison.similarity > RELATED {
-            format!(" Weights differ from it by {:.1} %.", comparison.distance * 100.0)
+            match comparison.distance * 100.0 {
+                0.0 => " Every value that was compared is equal.".to_owned(),
+                small if small < 0.05 => " Weights differ from it by less than 0.05 %.".to_owned(),
+                percent => format!(" Weights differ from it by {percent:.1} %."),
+            }
         } else {
             format!(
                 " Products of weights that survive rewriting agree ({:.2}).",
@@ -261,11 +265,11 @@ impl Case<'_> {
         let nearer = judgment.and_then(|judgment| {
             judgment.parents.first().or_else(|| judgment.related.iter().find(is_no_child)).copied()
         });
-        let invariant = herd.invariant(self.child, parent);
+        let invariant = unsigned_zero(herd.invariant(self.child, parent));
         let measured = format!(
             "no relation found (similarity {:.3}, unrelated models score 0.000 ± {:.3}; of what survives rewriting \
              {invariant:.2}, related models score above {RELATED_INVARIANT})",
-            comparison.similarity,
+            unsigned_zero(comparison.similarity),
             null_deviation(comparison.coordinates)
         );
         let sentence = match nearer {
@@ -291,6 +295,11 @@ impl Case<'_> {
 
 /// Equal rows that are no accident: independent models had none in 276 × 1024.
 const PLANTED: u32 = 4;
+
+/// What would be printed as a negative zero is none.
+fn unsigned_zero(value: f64) -> f64 {
+    if value.abs() < 0.005 { value.abs() } else { value }
+}
 
 /// Standard deviation of the similarity of unrelated models.
 pub(super) fn null_deviation(coordinates: f64) -> f64 {
