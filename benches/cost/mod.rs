@@ -69,12 +69,9 @@ fn stream() -> anyhow::Result<()> {
 /// Makes the fingerprint of a model of 16 GB.
 fn take_large() -> anyhow::Result<Fingerprint> {
     let file = Synthetic::new(EIGHT_BILLION, 2);
-    let started = core_seconds()?;
     let print = make::make(&file.model()?, &mut &file, &mut |_| ())?;
-    let spent = core_seconds()?.saturating_sub(started).as_secs_f64();
     let kib = print.encode().len().div_ceil(1024);
     print_value("fingerprint of an 8B-shaped model", f64::from(u32::try_from(kib)?), "KiB");
-    print_value("  core-seconds for each GB of it, all told", spent / gigabytes(file.length), "s");
     Ok(print)
 }
 
