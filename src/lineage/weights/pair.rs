@@ -50,6 +50,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// The values in the precision that they had.
+    #[expect(clippy::cast_possible_truncation, reason = "they were single precision")]
+    fn narrow(&self) -> (Vec<f32>, Vec<f32>) {
+        let narrow = |values: &[f64]| values.iter().map(|value| *value as f32).collect();
+        (narrow(&self.left), narrow(&self.right))
+    }
+
     /// The cosine of the angle between both.
     pub(super) fn cosine(&self) -> f64 {
         let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(x, y)| x * y).sum() };
@@ -63,15 +70,30 @@ fn cosine(left: &TensorPrint, right: &TensorPrint) -> Option<f64> {
     if !left.same_shape(right) || left.is_matrix() != right.is_matrix() {
         return shared(left, right).map(|both| both.cosine());
     }
-    let (mut dot, mut own, mut other) = (0.0, 0.0, 0.0);
-    for (x, y) in left.sample.iter().zip(&right.sample) {
-        let (x, y) = (f64::from(*x), f64::from(*y));
-        dot += x * y;
-        own += x * x;
-        other += y * y;
-    }
+    let [dot, own, other] = sums(&left.sample, &right.sample, |x, y| [x * y, x * x, y * y]);
     let norms = (own * other).sqrt();
     Some(if norms > 0.0 { dot / norms } else { 0.0 })
+}
+
+/// Values that are summed side by side, so that the processor need not wait for each sum.
+const LANES: usize = 8;
+
+/// Sums over pairs of values.
+#[inline]
+fn sums<const N: usize>(left: &[f32], right: &[f32], terms: impl Fn(f64, f64) -> [f64; N]) -> [f64; N] {
+    let mut lanes = [[0.0; LANES]; N];
+    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<LANES>(), right.as_chunks::<LANES>());
+    for (x, y) in left.iter().zip(right) {
+        for lane in 0..LANES {
+            let terms = terms(f64::from(x[lane]), f64::from(y[lane]));
+            (0..N).for_each(|sum| lanes[sum][lane] += terms[sum]);
+        }
+    }
+    for (x, y) in left_rest.iter().zip(right_rest) {
+        let terms = terms(f64::from(*x), f64::from(*y));
+        (0..N).for_each(|sum| lanes[sum][0] += terms[sum]);
+    }
+    lanes.map(|lanes| lanes.iter().sum())
 }
 
 /// Least rows that two tensors of other lengths must share.
@@ -201,6 +223,17 @@ fn pairs<'a>(a: &'a Fingerprint, b: &'a Fingerprint, layers: &[(u16, u16)]) -> V
     in_layers.chain(once.filter_map(|(slot, x)| b.tensors.get(slot).map(|y| (x, y)))).collect()
 }
 
+/// Of the sampled values of two tensors: how many are equal after rounding, squares of differences and of the second's
+/// values, how many of the first's are not zero, and how many of these were kept.
+fn agreement(left: &[f32], right: &[f32], near: f64, round: impl Fn(f64) -> f64) -> [f64; 5] {
+    let count = |holds: bool| f64::from(u8::from(holds));
+    sums(left, right, |p, q| {
+        let (rounded, other) = (round(p), round(q));
+        let (is_alive, is_near) = (p != 0.0, (rounded - other).abs() <= near * other.abs());
+        [count(rounded == other), (p - q) * (p - q), q * q, count(is_alive), count(is_alive && is_near)]
+    })
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts of samples")]
 fn measure(a: &Fingerprint, b: &Fingerprint, comparison: &mut Comparison) {
     let coarser = a.precision().coarser(b.precision());
@@ -215,21 +248,31 @@ fn measure(a: &Fingerprint, b: &Fingerprint, comparison: &mut Comparison) {
         if !x.is_matrix() {
             continue;
         }
-        let Some(both) = shared(x, y) else { continue };
-        let weight = x.size() / both.left.len() as f64;
-        for (p, q) in both.left.iter().zip(&both.right) {
-            #[expect(clippy::cast_possible_truncation, reason = "they were single precision")]
-            let (rounded, other) = (f64::from(coarser.round(*p as f32)), f64::from(coarser.round(*q as f32)));
-            equal += if rounded == other { weight } else { 0.0 };
-            squares += (p - q).powi(2) * weight;
-            norm += q * q * weight;
-            if *p != 0.0 {
-                alive += 1.0;
-                kept += if (rounded - other).abs() <= 2.0 * coarser.epsilon() * other.abs() { 1.0 } else { 0.0 };
-            }
-        }
-        compared += both.left.len() as f64 * weight;
-        comparison.coordinates += both.left.len() as f64;
+        let both;
+        let (left, right) = if x.same_shape(y) {
+            (&x.sample, &y.sample)
+        } else {
+            let Some(found) = shared(x, y) else { continue };
+            both = found.narrow();
+            (&both.0, &both.1)
+        };
+        let near = 2.0 * coarser.epsilon();
+        let is_rounded = |tensor: &TensorPrint| tensor.precision == coarser || coarser.is_wide();
+        #[expect(clippy::cast_possible_truncation, reason = "they were single precision")]
+        let [same, apart, own, nonzero, same_nonzero] = if is_rounded(x) && is_rounded(y) {
+            agreement(left, right, near, |value| value)
+        } else {
+            agreement(left, right, near, |value| f64::from(coarser.round(value as f32)))
+        };
+        let count = left.len() as f64;
+        let weight = x.size() / count;
+        equal += same * weight;
+        squares += apart * weight;
+        norm += own * weight;
+        alive += nonzero;
+        kept += same_nonzero;
+        compared += count * weight;
+        comparison.coordinates += count;
     }
     let ratio = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
     comparison.identical = ratio(identical, tensors);

@@ -65,6 +65,11 @@ impl Precision {
         }
     }
 
+    /// Whether every value of single precision can be stored.
+    pub(super) fn is_wide(self) -> bool {
+        matches!(self, Self::F32 | Self::Packed)
+    }
+
     /// The coarser of two.
     #[must_use]
     pub fn coarser(self, other: Self) -> Self {
