@@ -48,11 +48,14 @@ async fn check_model(app: &App, job: &CheckLineage) -> Result<(), Error> {
         let (child_revision_id, parent_revision_id) = (*child_revision_id, *parent_revision_id);
         queue::enqueue(&mut tx, &CompareWeights { child_revision_id, parent_revision_id }).await?;
     }
-    let along = waiting.into_iter().filter(|(_, model_id)| checked.settled.contains(model_id));
-    queue::finish_along(&mut tx, &along.map(|(id, _)| id).collect::<Vec<i64>>()).await?;
-    if job.spread {
-        for model_id in &checked.affected {
-            queue::enqueue(&mut tx, &CheckLineage { model_id: *model_id, spread: false }).await?;
+    let is_done = |(_, waiting): &(i64, CheckLineage)| checked.settled.contains(&waiting.model_id);
+    let along: Vec<(i64, CheckLineage)> = waiting.into_iter().filter(is_done).collect();
+    queue::finish_along(&mut tx, &along.iter().map(|(id, _)| *id).collect::<Vec<i64>>()).await?;
+    let spreading = along.iter().map(|(_, waiting)| waiting).chain([job]).filter(|done| done.spread);
+    let spreading: Vec<i64> = spreading.map(|done| done.model_id).collect();
+    if !spreading.is_empty() {
+        for model_id in check::list_affected(&mut tx, &checked, &spreading).await? {
+            queue::enqueue(&mut tx, &CheckLineage { model_id, spread: false }).await?;
         }
     }
     tx.commit().await?;

@@ -131,18 +131,13 @@ pub async fn release(db: &mut PgConnection, worker: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the waiting jobs of a kind, as (job, model).
-pub async fn list_waiting<J: Job>(db: &mut PgConnection) -> Result<Vec<(i64, i64)>, Error> {
-    let rows = sqlx::query!(
-        r#"
-        select id, model_id as "model_id!" from jobs
-        where kind = $1 and state = 'pending' and model_id is not null
-        "#,
-        J::KIND,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.model_id)).collect())
+/// Returns the waiting jobs of a kind with their row ids.
+pub async fn list_waiting<J: Job>(db: &mut PgConnection) -> Result<Vec<(i64, J)>, Error> {
+    let rows = sqlx::query!("select id, payload from jobs where kind = $1 and state = 'pending'", J::KIND)
+        .fetch_all(db)
+        .await?;
+    // What cannot be read fails when its turn comes.
+    Ok(rows.into_iter().filter_map(|row| Some((row.id, serde_json::from_value(row.payload).ok()?))).collect())
 }
 
 /// Marks waiting jobs done whose work another job did along with its own.

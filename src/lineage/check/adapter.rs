@@ -57,7 +57,9 @@ pub(super) async fn check(
     let claims = db::list_claim_rows(db, model.id).await?;
     let claims: Vec<_> = claims.into_iter().filter(|claim| claim.source != "weights").collect();
     let named: Vec<i64> = claims.iter().filter_map(|claim| claim.parent_head).collect();
-    let bases = db::list_bases(db, width(&targets), &named, &circle.viewer(), MOST_BASES).await?;
+    let width = width(&targets);
+    db::update_hidden(db, row.revision_id, width).await?;
+    let bases = db::list_bases(db, width, &named, &circle.viewer(), MOST_BASES).await?;
     let bases = by_family(store, cache, bases).await?;
     let mut measured: Vec<Measured> = Vec::new();
     for base in bases {

@@ -9,6 +9,8 @@ mod keep;
 pub(super) mod known;
 pub(super) mod settle;
 
+use std::collections::BTreeSet;
+
 use sqlx::PgConnection;
 
 use super::{
@@ -113,11 +115,17 @@ pub async fn check(
         }
         None => {}
     }
-    // Adapters, and members of herds too large to be judged at once, are asked again.
-    checked.affected.extend(db::list_claiming_models(db, model.id).await?);
-    let settled: std::collections::HashSet<i64> = checked.settled.iter().copied().collect();
-    checked.affected.retain(|id| !settled.contains(id));
     Ok(checked)
+}
+
+/// Returns models that are to be asked again once `done` were checked: those that claim to descend from one of them,
+/// adapters that may fit one, and members of a herd that was too large to be judged at once.
+pub async fn list_affected(db: &mut PgConnection, checked: &Checked, done: &[i64]) -> Result<Vec<i64>, Error> {
+    let mut affected: BTreeSet<i64> = checked.affected.iter().copied().collect();
+    affected.extend(db::list_claiming_models(db, done).await?);
+    affected.extend(db::list_adapters_beside(db, done).await?);
+    affected.retain(|id| !checked.settled.contains(id));
+    Ok(affected.into_iter().collect())
 }
 
 /// For whom the model's herd is to be judged.

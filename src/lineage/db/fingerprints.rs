@@ -408,6 +408,34 @@ pub(crate) async fn insert_file_print(
     Ok(())
 }
 
+/// Keeps the width of the base that an adapter fits.
+pub(crate) async fn update_hidden(db: &mut PgConnection, revision_id: i64, hidden: i64) -> Result<(), Error> {
+    sqlx::query!("update fingerprints set hidden = $2 where revision_id = $1 and hidden <> $2", revision_id, hidden)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Returns adapters that may fit one of these models, where it is the first of its family: a base that came after its
+/// adapters, or one more stranger that these are measured by.
+pub(crate) async fn list_adapters_beside(db: &mut PgConnection, model_ids: &[i64]) -> Result<Vec<i64>, Error> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        select distinct a.model_id
+        from models base
+        join fingerprints own on own.revision_id = base.head_revision_id and own.leader_id = own.revision_id
+        join fingerprints a on a.hidden = own.hidden and a.kind = 'adapter'
+        join models m on m.head_revision_id = a.revision_id
+        where base.id = any($1)
+        order by 1 limit 1000
+        "#,
+        model_ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids)
+}
+
 /// A model that may be an adapter's base.
 #[derive(Debug, Clone)]
 pub(crate) struct BaseRow {

@@ -94,16 +94,16 @@ pub(crate) async fn lock_checks(db: &mut PgConnection) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns hosted models that claim to descend from this one.
-pub(crate) async fn list_claiming_models(db: &mut PgConnection, model_id: i64) -> Result<Vec<i64>, Error> {
+/// Returns hosted models that claim to descend from one of these.
+pub(crate) async fn list_claiming_models(db: &mut PgConnection, model_ids: &[i64]) -> Result<Vec<i64>, Error> {
     let ids = sqlx::query_scalar!(
         r#"
         select distinct m.id
         from claims c join models m on m.id = c.child_id
-        where c.parent_id = $1 and c.withdrawn_at is null and m.kind = 'hosted'
+        where c.parent_id = any($1) and c.withdrawn_at is null and m.kind = 'hosted'
         order by 1 limit 1000
         "#,
-        model_id,
+        model_ids,
     )
     .fetch_all(db)
     .await?;

@@ -261,7 +261,10 @@ impl Case<'_> {
             ));
         }
         let judgment = self.tree.judged.get(&self.child);
-        let nearer = judgment.and_then(|judgment| judgment.parents.first().or(judgment.related.first()).copied());
+        let is_no_child = |other: &&usize| !self.tree.descends(**other, self.child);
+        let nearer = judgment.and_then(|judgment| {
+            judgment.parents.first().or_else(|| judgment.related.iter().find(is_no_child)).copied()
+        });
         let invariant = unsigned_zero(herd.invariant(self.child, parent));
         let measured = format!(
             "no relation found (similarity {:.3}, unrelated models score 0.000 ± {:.3}; of what survives rewriting \

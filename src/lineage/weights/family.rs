@@ -1,9 +1,9 @@
 //! Whole herds at once: every member is judged, and the order in which members were uploaded does not matter.
 
 use super::{
-    herd::Herd,
+    herd::{Herd, Tie},
     judge,
-    judgment::Tree,
+    judgment::{Kind, Tree},
     order::{self, Family, Ties},
     origin,
 };
@@ -37,7 +37,28 @@ pub fn judge_all(herd: &Herd, seen: &[Seen]) -> Tree {
         tree.judged.insert(*member, judgment);
     }
     origin::find_orphans(herd, &ties, &families, &mut tree);
+    add_later_relatives(herd, &ties, &order, &mut tree);
     tree
+}
+
+/// Each was judged against those before it in the order of descent: adds the others that are related to it.
+fn add_later_relatives(herd: &Herd, ties: &Ties, order: &[usize], tree: &mut Tree) {
+    for member in order {
+        let Some(judgment) = tree.judged.get_mut(member) else { continue };
+        let is_new = |other: &&usize| {
+            *other != member && ties.are_related(*member, **other) && !judgment.related.contains(other)
+        };
+        let later: Vec<usize> = order.iter().filter(is_new).copied().collect();
+        if judgment.kind == Kind::Base && !later.is_empty() {
+            "others here descend from it, and it from none of them".clone_into(&mut judgment.reason);
+        }
+        judgment.related.extend(later);
+        let distance = |other: &usize| match ties.get(*member, *other) {
+            Some(Tie::Direct) => herd.compare(*other, *member).distance,
+            _ => 2.0 - herd.invariant(*member, *other),
+        };
+        judgment.related.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
+    }
 }
 
 #[cfg(test)]
@@ -47,7 +68,7 @@ mod tests {
     use super::*;
     use crate::lineage::{
         Relation,
-        weights::{Fingerprint, judgment::Kind, sample::splitmix64, synthetic::Weights},
+        weights::{Fingerprint, sample::splitmix64, synthetic::Weights},
     };
 
     /// A base, three fine-tunes, one of them of another; a merge, a quantized, a pruned and a stranger.

@@ -18,6 +18,10 @@ pub const RELATED: f64 = 0.05;
 /// Similarity of the invariant above which they are.
 pub const RELATED_INVARIANT: f64 = 0.25;
 
+/// Similarity of the invariant above which models whose weights are only faintly alike are rewritten copies of one
+/// another, or of relatives; what merely began from the same random numbers stays far below.
+const REWRITTEN_INVARIANT: f64 = 0.5;
+
 /// How two models are related.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tie {
@@ -104,13 +108,18 @@ impl<'a> Herd<'a> {
     /// How two members are related, if they are.
     pub fn tie(&self, a: usize, b: usize) -> Option<Tie> {
         let comparison = self.compare(a, b);
-        if comparison.similarity > RELATED {
-            let highest = comparison.cosines.iter().map(|(_, cosine)| *cosine).fold(f64::NEG_INFINITY, f64::max);
-            let is_faint = comparison.similarity < 0.6 && highest < 0.8 && comparison.embedding.unwrap_or(0.0) < 0.8;
-            return Some(if is_faint { Tie::SharedStart } else { Tie::Direct });
-        }
         let same_width = self.prints[a].shape.hidden == self.prints[b].shape.hidden;
-        (same_width && self.invariant(a, b) > RELATED_INVARIANT).then_some(Tie::Invariant)
+        let survives = |least: f64| same_width && self.invariant(a, b) > least;
+        if comparison.similarity <= RELATED {
+            return survives(RELATED_INVARIANT).then_some(Tie::Invariant);
+        }
+        let highest = comparison.cosines.iter().map(|(_, cosine)| *cosine).fold(f64::NEG_INFINITY, f64::max);
+        let is_faint = comparison.similarity < 0.6 && highest < 0.8 && comparison.embedding.unwrap_or(0.0) < 0.8;
+        Some(match is_faint {
+            false => Tie::Direct,
+            true if survives(REWRITTEN_INVARIANT) => Tie::Invariant,
+            true => Tie::SharedStart,
+        })
     }
 
     /// Whether both have the same matrices.
