@@ -2,7 +2,7 @@
 
 use super::{
     figures::{describe, has_right_parents},
-    graph,
+    graph::{self, Graph},
     rate::Rate,
     truth::Truth,
 };
@@ -17,26 +17,39 @@ pub(super) enum Gone {
     Middle,
 }
 
-/// Deletes the parents, waits, and prints what the others are called now.
+/// Deletes the parents one after the other, and prints each time what their children are called then.
 pub(super) async fn run(server: &Server, truth: &Truth, gone: Gone) -> anyhow::Result<()> {
-    let parents = choose(truth, gone);
-    let is_gone = |name: &str| parents.contains(&truth.original(name));
-    let (deleted, left): (Vec<String>, Vec<String>) = truth.entries.keys().cloned().partition(|name| is_gone(name));
-    for name in &deleted {
-        graph::delete(server, name).await?;
+    let mut all: Vec<String> = Vec::new();
+    for parent in choose(truth, gone) {
+        all.push(parent.clone());
+        let copies = truth.entries.keys().filter(|name| truth.original(name) == parent);
+        for name in copies {
+            graph::delete(server, name).await?;
+        }
+        server.drain().await?;
+        let is_left = |name: &&String| !all.contains(&truth.original(name));
+        let left: Vec<String> = truth.entries.keys().filter(is_left).cloned().collect();
+        let found = graph::read(server, &left).await?;
+        print_children(truth, &parent, &all, &found);
     }
-    server.drain().await?;
-    let found = graph::read(server, &left).await?;
+    Ok(())
+}
+
+fn print_children(truth: &Truth, parent: &str, gone: &[String], found: &Graph) {
+    let is_gone = |name: &String| gone.contains(&truth.original(name));
+    let is_of_parent = |name: &String| truth.original(name) == parent;
     let (mut orphans, mut or_above, mut others) = (Rate::default(), Rate::default(), Rate::default());
     let mut given = 0;
     let mut errors = Vec::new();
-    for (name, found) in &found {
+    for (name, found) in found {
         let entry = &truth.entries[name];
         if entry.is_adapter() || entry.parents.is_empty() {
             continue;
         }
-        if entry.parents.iter().all(|parent| !is_gone(parent)) {
+        if !entry.parents.iter().any(is_gone) {
             others.add(has_right_parents(truth, name, found));
+        }
+        if !entry.parents.iter().any(is_of_parent) {
             continue;
         }
         let is_called = found.kind == "common-origin";
@@ -48,13 +61,12 @@ pub(super) async fn run(server: &Server, truth: &Truth, gone: Gone) -> anyhow::R
             errors.push(describe(truth, name, found));
         }
     }
-    print_note(&format!("without {}, and what computes the same", parents.join(" and ")));
-    print_note(&format!("  their children called of common origin: {orphans}"));
+    print_note(&format!("without {}, and what computes the same", gone.join(" and ")));
+    print_note(&format!("  children of {parent} called of common origin: {orphans}"));
     print_note(&format!("  or given to an ancestor further up: {or_above}"));
     print_note(&format!("  given to others and called certain: {given}"));
-    print_note(&format!("  parents of the others: {others}"));
+    print_note(&format!("  parents of those whose parents are here: {others}"));
     errors.iter().for_each(|error| print_note(&format!("  wrong: {error}")));
-    Ok(())
 }
 
 fn choose(truth: &Truth, gone: Gone) -> Vec<String> {

@@ -9,22 +9,24 @@ use super::{
 };
 
 /// Exchanges the names of what weights cannot tell apart: an original and its copy, the two members of a family. Returns
-/// the graph under the exchanged names, and how many there were.
-pub(super) fn relabeled(truth: &Truth, graph: &Graph) -> (Graph, u32) {
+/// the graph under the exchanged names, and the pairs.
+pub(super) fn relabeled(truth: &Truth, graph: &Graph) -> (Graph, Vec<String>) {
     let mut names: BTreeMap<String, String> = graph.keys().map(|name| (name.clone(), name.clone())).collect();
-    let mut swapped = 0;
+    let mut swapped = Vec::new();
     for (name, found) in graph {
         let mut parents = found.parents.iter();
         let (Some(parent), None, Some(entry)) = (parents.next(), parents.next(), truth.entries.get(name)) else {
             continue;
         };
+        // Copies of a copy lead to the one that took the original's place.
+        let parent = top(graph, parent);
         let is_copy = truth.original(parent) == *name && found.class() == "copy";
         let is_pair = truth.family_size(&entry.family) == 2 && truth.parents(parent).contains(name);
         let (Some(own), Some(other)) = (names.get(name).cloned(), names.get(parent).cloned()) else { continue };
         if is_copy || is_pair {
             names.insert(name.clone(), other);
             names.insert(parent.clone(), own);
-            swapped += 1;
+            swapped.push(format!("{name} and {parent}"));
         }
     }
     let renamed = |name: &String| names.get(name).unwrap_or(name).clone();
@@ -40,6 +42,18 @@ pub(super) fn relabeled(truth: &Truth, graph: &Graph) -> (Graph, u32) {
         (renamed(name), found)
     });
     (graph.collect(), swapped)
+}
+
+/// The model at the beginning of a line of copies.
+fn top<'a>(graph: &'a Graph, name: &'a String) -> &'a String {
+    let mut at = name;
+    for _ in 0..graph.len() {
+        match graph.get(at).filter(|found| found.class() == "copy").and_then(|found| found.parents.first()) {
+            Some(parent) => at = parent,
+            None => break,
+        }
+    }
+    at
 }
 
 /// Counts of right and wrong.

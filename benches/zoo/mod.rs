@@ -12,7 +12,7 @@ mod graph;
 mod rate;
 mod truth;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::time::Instant;
 
 use figures::Figures;
 use graph::Graph;
@@ -71,7 +71,7 @@ async fn measure(server: &Server, truth: &Truth, number: u64) -> anyhow::Result<
         print_note(&format!("  {figure:<44} {value}"));
     }
     print_note(&format!("  {:<44} {}", "unrelated pairs called related", figures.accused()));
-    print_note(&format!("  {:<44} {swapped}", "symmetric pairs the other way around"));
+    print_note(&format!("  {:<44} {}", "symmetric pairs the other way around", swapped.join(", ")));
     figures.errors().iter().for_each(|error| print_note(&format!("  wrong: {error}")));
     Ok(graph)
 }
@@ -81,7 +81,12 @@ fn print_differences(truth: &Truth, first: &Graph, second: &Graph) {
     let (mut differences, mut symmetric) = (Vec::new(), 0);
     for (name, found) in first {
         let Some(other) = second.get(name) else { continue };
-        let parents: [BTreeSet<String>; 2] = [truth.originals(&found.parents), truth.originals(&other.parents)];
+        // Of an adapter's base, weights show the family only.
+        let is_adapter = truth.entries.get(name).is_some_and(truth::Entry::is_adapter);
+        let parents = [found, other].map(|found| match is_adapter {
+            true => truth.families(&found.parents),
+            false => truth.originals(&found.parents),
+        });
         if parents[0] != parents[1] || found.class() != other.class() {
             let [own, others] = parents;
             let (class, other_class) = (found.class(), other.class());
@@ -91,7 +96,7 @@ fn print_differences(truth: &Truth, first: &Graph, second: &Graph) {
         }
     }
     print_note(&format!(
-        "  against the first order: {} models differ, {symmetric} more name an equal copy instead",
+        "  against the first order: {} models differ, {symmetric} more name what weights cannot tell apart",
         differences.len()
     ));
     differences.iter().for_each(|difference| print_note(&format!("  differs: {difference}")));

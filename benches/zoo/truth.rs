@@ -98,6 +98,10 @@ impl Truth {
         names.into_iter().map(|name| self.original(name)).collect()
     }
 
+    pub(super) fn families<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> BTreeSet<String> {
+        names.into_iter().filter_map(|name| self.entries.get(name)).map(|entry| entry.family.clone()).collect()
+    }
+
     pub(super) fn ancestors(&self, name: &str) -> BTreeSet<String> {
         let mut all = BTreeSet::new();
         let mut open = vec![name.to_owned()];
