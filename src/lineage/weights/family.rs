@@ -132,6 +132,20 @@ mod tests {
     }
 
     #[test]
+    fn everybody_in_a_family_is_a_relative_of_everybody_else() {
+        let members = members();
+        let herd = Herd::new(members.iter().map(|(_, print)| print).collect());
+        let tree = judge_all(&herd, &vec![Seen::default(); members.len()]);
+        let related = |name: &str| {
+            let at = members.iter().position(|(other, _)| *other == name).unwrap();
+            tree.judged[&at].related.iter().copied().collect::<BTreeSet<usize>>().len()
+        };
+        for (name, _) in &members {
+            assert_eq!(related(name), if *name == "stranger" { 0 } else { members.len() - 2 }, "{name}");
+        }
+    }
+
+    #[test]
     fn children_of_an_absent_base_are_given_to_nobody() {
         let base = Weights::base(1);
         let prints: Vec<Fingerprint> = (2..7).map(|seed| base.tuned(seed, 8).print()).collect();
