@@ -5,10 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
+use tokio::sync::Semaphore;
 
 use super::{
     Error, Relation,
-    check::{ALGORITHM, WHOLE, known, settle},
+    check::{ALGORITHM, is_cheap, known, settle},
     db::{self, Standing},
     relatives::{self, Member, PrintCache},
     weights::{
@@ -22,6 +23,8 @@ use super::{
 };
 use crate::{auth::Viewer, storage::BlobStore};
 
+/// Answers that are worked out at the same time: anybody may ask, and each takes seconds of a core at worst.
+static TURNS: Semaphore = Semaphore::const_new(2);
 /// Relatives that are told.
 const MOST_TOLD: usize = 25;
 
@@ -76,14 +79,15 @@ pub async fn identify(
     let print = Arc::new(print);
     let found = relatives::find_candidates(db, &print, &[], viewer).await?;
     let mut members = relatives::load(store, cache, found).await?;
-    members.sort_by_key(|member| (member.first_revision_id, member.revision_id));
-    let ids: Vec<i64> = members.iter().map(|member| member.model_id).collect();
+    members.sort_by_key(|member| (member.row.first_revision_id, member.row.revision_id));
+    let ids: Vec<i64> = members.iter().map(|member| member.row.model_id).collect();
     let standings = db::list_standings(db, &ids).await?;
     let mut judged = db::list_judgments(db, &ids, None).await?;
     for namespace in &viewer.namespaces {
         judged.extend(db::list_judgments(db, &ids, Some(namespace)).await?);
     }
     let known = known::tree(&members, &judged);
+    let _turn = TURNS.acquire().await.expect("turns are never closed");
     let answered = tokio::task::spawn_blocking(move || answer(&members, &print, &standings, known)).await;
     answered.map_err(|panic| Error::Weights(std::io::Error::other(panic)))
 }
@@ -92,7 +96,7 @@ fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Stan
     let own = members.len();
     let prints = members.iter().map(|member| &*member.print).chain(std::iter::once(print)).collect();
     let herd = Herd::new(prints);
-    if own < WHOLE {
+    if is_cheap((0..=own).map(|member| herd.print(member))) {
         // What was asked about may be an ancestor of what is here.
         let seen: Vec<Seen> = (0..=own).map(|at| Seen { rank: at as u64, attested: false }).collect();
         tree = family::judge_all(&herd, &seen);
@@ -166,7 +170,7 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     fn name(&self, member: usize) -> String {
-        self.members.get(member).map_or_else(|| "these weights".to_owned(), |member| member.name.clone())
+        self.members.get(member).map_or_else(|| "these weights".to_owned(), |member| member.row.name.clone())
     }
 
     fn parent(&self, parent: usize) -> Relative {
@@ -199,7 +203,7 @@ impl Teller<'_> {
 
     fn relative(&self, other: usize, role: &'static str) -> Relative {
         let comparison = self.herd.compare(self.own, other);
-        let standing = self.standings.get(&self.members[other].model_id);
+        let standing = self.standings.get(&self.members[other].row.model_id);
         let sentence = match role {
             "descendant" => "It descends from these weights.",
             "ancestor" => "These weights descend from it.",

@@ -9,6 +9,7 @@ use super::{
     Error,
     check::ALGORITHM,
     db::{self, Decision, LinkClaim},
+    settle_status,
     weights::{print::VERSION, sample},
 };
 use crate::{
@@ -89,10 +90,9 @@ pub async fn find_link(
     viewer: &Viewer,
 ) -> Result<Option<Link>, Error> {
     let claims = db::list_link_claims(db, child.id, parent.id).await?;
+    let Some(first) = claims.first() else { return Ok(None) };
     let mut verdicts = db::list_verdicts(db, child.id, parent.id, 20).await?.into_iter().peekable();
-    let (Some(first), decisions) = (claims.first(), db::list_decisions(db, child.id, parent.id).await?) else {
-        return Ok(None);
-    };
+    let decisions = db::list_decisions(db, child.id, parent.id).await?;
     let mut link = Link {
         child: child.name.to_string(),
         child_revision: None,
@@ -250,8 +250,7 @@ pub async fn decide(
     db::insert_decision(db, child.id, parent.id, action.as_str(), reason, caller.name()).await?;
     let detail = json!({ "parent": parent.name.to_string(), "action": action.as_str(), "reason": reason });
     catalog::record_event(db, caller.name(), "verdict decided", Some(child), &detail).await?;
-    db::update_lineage_status(db, child.id).await?;
-    db::update_holds(db, Some(child.id), None).await
+    settle_status(db, child.id).await
 }
 
 /// What a namespace does with models whose declared parent is contradicted.

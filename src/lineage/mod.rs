@@ -264,3 +264,9 @@ pub async fn withdraw(db: &mut PgConnection, caller: &Caller, child: &Model, par
     catalog::record_event(db, caller.name(), "parent withdrawn", Some(child), &detail).await?;
     db::update_lineage_status(db, child.id).await
 }
+
+/// Derives what follows from verdicts and decisions: the model's status, and whether it is held back.
+async fn settle_status(db: &mut PgConnection, model_id: i64) -> Result<(), Error> {
+    db::update_lineage_status(db, model_id).await?;
+    db::update_holds(db, Some(model_id), None).await
+}

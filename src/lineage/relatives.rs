@@ -23,6 +23,8 @@ use crate::{auth::Viewer, digest::Digest, storage::BlobStore};
 pub const MOST: usize = 200;
 /// Bands of which a leader must share this many for a model to stand behind it.
 const SAME_FAMILY: i64 = 8;
+/// Leaders that are looked at however far they are: they stand for their families.
+const FIRST_LEADERS: usize = 16;
 /// Revisions that are looked up by whole tensors.
 const MOST_BY_TENSORS: i64 = 500;
 /// Longest fingerprint file, in bytes.
@@ -102,17 +104,12 @@ pub async fn adopt_orphans(db: &mut PgConnection, store: &BlobStore) -> Result<u
 /// A model that a decision looks at.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
-    pub(crate) revision_id: i64,
-    pub(crate) model_id: i64,
-    pub(crate) name: String,
-    pub(crate) namespace_key: String,
-    pub(crate) is_private: bool,
-    pub(crate) first_revision_id: i64,
+    pub(crate) row: Candidate,
     pub(crate) print: Arc<Fingerprint>,
 }
 
-/// Finds models that may be related to a fingerprint, as far as the viewer may read them: at most [`MOST`], the most
-/// alike first; those in `wanted`, by revision, in any case.
+/// Finds models that may be related to a fingerprint, as far as the viewer may read them: at most [`MOST`], those most
+/// alike, and before all others those in `wanted`, by revision.
 pub(crate) async fn find_candidates(
     db: &mut PgConnection,
     print: &Fingerprint,
@@ -120,25 +117,19 @@ pub(crate) async fn find_candidates(
     viewer: &Viewer,
 ) -> Result<Vec<Candidate>, Error> {
     let mut leaders: Vec<i64> = db::find_leaders(db, &keys_of(print)).await?.into_iter().map(|(id, _)| id).collect();
+    leaders.truncate(MOST);
     let (_, digests) = fingerprint::matrices(print);
     let by_tensors = db::find_by_tensors(db, &digests, MOST_BY_TENSORS).await?;
     let revisions: Vec<i64> = by_tensors.iter().chain(wanted).copied().collect();
-    leaders.truncate(200);
-    let found = db::list_candidates(db, &leaders, &revisions, viewer).await?;
-    Ok(nearest(found, &bands::signature(print), &leaders, wanted))
-}
-
-/// Keeps the candidates whose sign bits differ least; leaders and wanted ones stay.
-fn nearest(mut found: Vec<Candidate>, signature: &Signature, leaders: &[i64], wanted: &[i64]) -> Vec<Candidate> {
-    let stays: HashSet<i64> = leaders.iter().take(16).chain(wanted).copied().collect();
-    let distance = |candidate: &Candidate| match candidate.signature.as_deref().and_then(Signature::from_bytes) {
-        _ if stays.contains(&candidate.revision_id) => 0,
+    let signature = bands::signature(print);
+    let first: HashSet<i64> = leaders.iter().take(FIRST_LEADERS).chain(wanted).copied().collect();
+    let distance = |revision_id: i64, other: &[u8]| match Signature::from_bytes(other) {
+        _ if first.contains(&revision_id) => 0,
         Some(other) => 1 + signature.hamming(&other),
         None => u32::MAX,
     };
-    found.sort_by_cached_key(|candidate| (distance(candidate), candidate.revision_id));
-    found.truncate(MOST);
-    found
+    let nearest = db::rank_candidates(db, &leaders, &revisions, viewer, MOST, &distance).await?;
+    db::list_candidates(db, &[], &nearest, &[], viewer, MOST).await
 }
 
 /// Reads the fingerprints of candidates; those whose file is gone or of another version are left out.
@@ -148,22 +139,15 @@ pub(crate) async fn load(
     candidates: Vec<Candidate>,
 ) -> Result<Vec<Member>, Error> {
     let mut members = Vec::with_capacity(candidates.len());
-    for candidate in candidates {
-        let Some(print) = cache.get(store, &candidate.blob).await? else { continue };
-        members.push(Member {
-            revision_id: candidate.revision_id,
-            model_id: candidate.model_id,
-            name: candidate.name,
-            namespace_key: candidate.namespace_key,
-            is_private: candidate.is_private,
-            first_revision_id: candidate.first_revision_id,
-            print,
-        });
+    for row in candidates {
+        if let Some(print) = cache.get(store, &row.blob).await? {
+            members.push(Member { row, print });
+        }
     }
     Ok(members)
 }
 
 /// Places of members by revision.
 pub(crate) fn places(members: &[Member]) -> HashMap<i64, usize> {
-    members.iter().enumerate().map(|(place, member)| (member.revision_id, place)).collect()
+    members.iter().enumerate().map(|(place, member)| (member.row.revision_id, place)).collect()
 }

@@ -3,16 +3,22 @@
 use serde_json::{Value, json};
 
 use super::{link, weights::Weights};
-use crate::support::TestApp;
+use crate::support::{Caller, TestApp};
 
-#[tokio::test]
-async fn owners_dispute_and_administrators_decide() {
+/// `alice/base`, and `bob/impostor`, which names it and has nothing of it.
+async fn impostor() -> (TestApp, Caller, Caller) {
     let app = TestApp::spawn().await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);
     let base = Weights::base();
     alice.publish("alice/base", &base.files("license: mit")).await;
     bob.publish("bob/impostor", &base.unrelated(5).files("base_model: alice/base")).await;
     app.drain().await;
+    (app, alice, bob)
+}
+
+#[tokio::test]
+async fn owners_dispute_and_administrators_decide() {
+    let (app, _, bob) = impostor().await;
     let place = "/api/v1/models/bob/impostor/lineage/alice/base/decisions";
     let say = |action: &str| json!({ "action": action, "reason": "Retrained from scratch on its outputs." });
     app.user("carol").await.post(place, say("dispute")).await.refused(403, "forbidden", "only owners");
@@ -35,12 +41,7 @@ async fn owners_dispute_and_administrators_decide() {
 
 #[tokio::test]
 async fn a_contradicted_model_is_held_back_where_the_policy_says_so() {
-    let app = TestApp::spawn().await;
-    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
-    let base = Weights::base();
-    alice.publish("alice/base", &base.files("license: mit")).await;
-    bob.publish("bob/impostor", &base.unrelated(5).files("base_model: alice/base")).await;
-    app.drain().await;
+    let (app, alice, bob) = impostor().await;
     let policy = "/api/v1/namespaces/bob/lineage-policy";
     alice.put(policy, json!({ "on_contradiction": "quarantine" })).await.expect(403);
     bob.put(policy, json!({ "on_contradiction": "burn" })).await.refused(
@@ -58,6 +59,29 @@ async fn a_contradicted_model_is_held_back_where_the_policy_says_so() {
     bob.get(file).await.expect(200);
     let decide = json!({ "action": "overrule", "reason": "Known to be retrained." });
     app.admin.post("/api/v1/models/bob/impostor/lineage/alice/base/decisions", decide).await.expect(200);
+    alice.get(file).await.expect(200);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn who_withdraws_a_false_claim_is_served_again() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let base = Weights::base();
+    alice.publish("alice/base", &base.files("license: mit")).await;
+    bob.put("/api/v1/namespaces/bob/lineage-policy", json!({ "on_contradiction": "quarantine" })).await.expect(200);
+    bob.publish("bob/other", &base.unrelated(5).files("license: mit")).await;
+    let claims = "/api/v1/models/bob/other/claims";
+    bob.post(claims, json!({ "parent": "alice/base" })).await.expect(200);
+    app.drain().await;
+    let file = "/bob/other/resolve/main/config.json";
+    alice.get(file).await.expect(403);
+    // What a new revision says of something else changes nothing.
+    bob.put_file("bob/other", "NOTES.md?message=Notes", "nothing").await.expect(200);
+    app.drain().await;
+    alice.get(file).await.expect(403);
+    bob.post(claims, json!({ "parent": "alice/base", "withdraw": true })).await.expect(200);
+    app.drain().await;
     alice.get(file).await.expect(200);
     app.finish().await;
 }

@@ -47,6 +47,21 @@ async fn a_private_parent_is_found_for_its_owner_alone() {
 }
 
 #[tokio::test]
+async fn verdicts_name_a_model_as_it_is_called_now() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    let base = Weights::base();
+    alice.publish("alice/base", &base.files("license: mit")).await;
+    alice.publish("alice/child", &base.tuned(1).files("base_model: alice/base")).await;
+    app.drain().await;
+    let body = serde_json::json!({ "fromRepo": "alice/base", "toRepo": "alice/root", "type": "model" });
+    alice.post("/api/repos/move", body).await.expect(200);
+    let found = super::link(&alice, "alice/child", "alice/root").await;
+    assert!(found["sentence"].as_str().unwrap().contains("`alice/root` is confirmed"), "{found}");
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_model_that_becomes_private_is_forgotten_by_the_verdicts_of_others() {
     let app = TestApp::spawn().await;
     let (alice, bob) = (app.user("alice").await, app.user("bob").await);

@@ -196,7 +196,7 @@ pub(crate) async fn change_visibility(
 ) -> ApiResult<()> {
     catalog::set_visibility(tx, model.id, visibility).await?;
     if visibility == Visibility::Private {
-        lineage::db::rename_in_verdicts(tx, &model.name.to_string(), "another model", model.id).await?;
+        lineage::db::rename_in_verdicts(tx, &model.name.to_string(), "another model", Some(model.id)).await?;
     }
     queue::enqueue(tx, &CheckLineage { model_id: model.id, spread: true }).await?;
     catalog::record_event(tx, caller.name(), "visibility changed", Some(model), &json!({ "to": visibility })).await?;

@@ -21,6 +21,7 @@ use crate::{
         origin::base_url,
     },
     jobs::publish::enqueue_after_lineage,
+    lineage,
     name::ModelName,
 };
 
@@ -121,6 +122,8 @@ pub async fn relocate(app: Data<App>, request: HttpRequest, caller: Caller, body
         }
         return Err(error.into());
     }
+    let (old, new) = (model.name.to_string(), format!("`{}`", wanted.to));
+    lineage::db::rename_in_verdicts(&mut tx, &old, &new, None).await?;
     let detail = json!({ "from": wanted.from, "to": wanted.to });
     catalog::record_event(&mut tx, caller.name(), "moved", Some(&model), &detail).await?;
     enqueue_after_lineage(&mut tx, model.id).await?;

@@ -236,8 +236,8 @@ fn judge(measured: &[Measured], attribution: Attribution, head: Option<i64>, nam
             ..told(format!(
                 "The declared base `{name}` is contradicted: the adapter couples to the family of `{}` ({z:.0} standard \
                  deviations above {compared} unrelated models), and no more to `{name}` than unrelated models do. All \
-                 values of the matrices that it changes were compared.",
-                measured[nearest].0.name
+                 values of {} of the matrices that it changes were compared.",
+                measured[nearest].0.name, coupling.targets
             ))
         },
         Attribution::Family { nearest, .. } => Link {

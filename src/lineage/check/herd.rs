@@ -1,7 +1,7 @@
 //! Brings together the fingerprints that a decision needs, and what is claimed about them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -14,7 +14,7 @@ use super::{
         relatives::{self, MOST, Member, PrintCache},
         weights::{Fingerprint, judgment::Tree},
     },
-    Circle, WHOLE, known,
+    Circle, is_cheap, known,
 };
 use crate::{catalog::Model, storage::BlobStore};
 
@@ -49,7 +49,7 @@ pub(super) struct Gathered {
     pub(super) known: Tree,
     /// Members that are judged and kept: all their relatives are here.
     pub(super) complete: Vec<usize>,
-    /// Whether the herd holds everybody who may be related to one of it.
+    /// Whether the herd holds everybody who may be related to one of it, and is judged all at once.
     pub(super) is_whole: bool,
     /// The parents that these members claim.
     pub(super) named: BTreeMap<usize, Vec<Named>>,
@@ -68,36 +68,36 @@ pub(super) async fn gather(
     is_attested: &(dyn Fn(&str) -> bool + Sync),
 ) -> Result<Gathered, Error> {
     let viewer = circle.viewer();
-    let mut wanted = db::list_claimed_tips(db, &[model.id]).await?;
+    let mut wanted: Vec<i64> = model.head_revision_id.into_iter().collect();
+    wanted.extend(db::list_claimed_tips(db, &[model.id]).await?);
     wanted.extend(db::list_claiming_tips(db, model.id).await?);
-    wanted.extend(model.head_revision_id);
     wanted.truncate(MOST / 2);
     let found = relatives::find_candidates(db, print, &wanted, &viewer).await?;
     let mut members = relatives::load(store, cache, found).await?;
     let is_whole = enlarge(db, store, cache, circle, &mut members).await?;
-    members.sort_by_key(|member| (member.first_revision_id, member.revision_id));
+    members.sort_by_key(|member| (member.row.first_revision_id, member.row.revision_id));
     let places = relatives::places(&members);
     let own = model.head_revision_id.and_then(|head| places.get(&head).copied());
     let own = own.ok_or_else(|| Error::Weights(std::io::Error::other("the model's own fingerprint is gone")))?;
-    let ids: Vec<i64> = members.iter().map(|member| member.model_id).collect();
+    let ids: Vec<i64> = members.iter().map(|member| member.row.model_id).collect();
     let judged = db::list_judgments(db, &ids, circle.audience()).await?;
     let is_complete = |place: &usize| {
         let member = &members[*place];
         let belongs = match circle {
-            Circle::Public => !member.is_private,
-            Circle::Namespace(name) => member.namespace_key == *name,
+            Circle::Public => !member.row.is_private,
+            Circle::Namespace(name) => member.row.namespace_key == *name,
         };
         belongs && (*place == own || is_whole)
     };
     let complete: Vec<usize> = (0..members.len()).filter(is_complete).collect();
-    let attested = members.iter().map(|member| is_attested(&member.name)).collect();
+    let attested = members.iter().map(|member| is_attested(&member.row.name)).collect();
     let mut named = BTreeMap::new();
     let mut comparisons = HashMap::new();
     for place in &complete {
-        let claims = db::list_claim_rows(db, members[*place].model_id).await?;
+        let claims = db::list_claim_rows(db, members[*place].row.model_id).await?;
         let claimed = name_parents(db, circle, &members[*place], claims, &places).await?;
         for parent in &claimed {
-            let child_revision = members[*place].revision_id;
+            let child_revision = members[*place].row.revision_id;
             if let Some(parent_revision) = parent.parent_revision_id
                 && let Some(result) = db::find_comparison(db, child_revision, parent_revision).await?
             {
@@ -119,17 +119,15 @@ async fn enlarge(
     members: &mut Vec<Member>,
 ) -> Result<bool, Error> {
     for _ in 0..4 {
-        let known: HashSet<i64> = members.iter().map(|member| member.revision_id).collect();
-        let revisions: Vec<i64> = known.iter().copied().collect();
-        let ids: Vec<i64> = members.iter().map(|member| member.model_id).collect();
+        let revisions: Vec<i64> = members.iter().map(|member| member.row.revision_id).collect();
+        let ids: Vec<i64> = members.iter().map(|member| member.row.model_id).collect();
         let leaders = db::list_near_leaders(db, &revisions).await?;
         let judged = db::list_judgments(db, &ids, circle.audience()).await?;
         let mut named: Vec<i64> = judged.iter().flat_map(|row| row.related.iter().copied()).collect();
         named.extend(db::list_claimed_tips(db, &ids).await?);
-        let mut more = db::list_candidates(db, &leaders, &named, &circle.viewer()).await?;
-        more.retain(|candidate| !known.contains(&candidate.revision_id));
+        let mut more = db::list_candidates(db, &leaders, &named, &revisions, &circle.viewer(), MOST + 1).await?;
         if more.is_empty() {
-            return Ok(members.len() <= WHOLE);
+            return Ok(is_cheap(members.iter().map(|member| &*member.print)));
         }
         if members.len() + more.len() > MOST {
             more.truncate(MOST.saturating_sub(members.len()));
@@ -155,7 +153,7 @@ async fn name_parents(
         // A public model's link to a public parent is judged with public models alone.
         let is_elsewhere = match circle {
             Circle::Public => claim.parent_is_private,
-            Circle::Namespace(_) => !child.is_private && !claim.parent_is_private,
+            Circle::Namespace(_) => !child.row.is_private && !claim.parent_is_private,
         };
         if is_known || is_elsewhere {
             continue;

@@ -9,6 +9,7 @@ use super::{
     super::{
         Error,
         db::{self, Detected, NewJudgment, NewVerdict},
+        settle_status,
     },
     ALGORITHM, Checked, Circle,
     settle::{Link, Settled},
@@ -73,8 +74,8 @@ async fn keep_member(
             }
         }
     }
+    settle_status(db, member.model_id).await?;
     if changed {
-        settle_status(db, member.model_id).await?;
         checked.changed(member.model_id);
     }
     checked.to_compare.extend(member.to_compare.iter().copied());
@@ -148,15 +149,9 @@ pub(super) async fn keep_unverifiable(
         };
         changed |= db::insert_verdict(db, &verdict).await?;
     }
+    settle_status(db, model.id).await?;
     if changed {
-        settle_status(db, model.id).await?;
         checked.changed(model.id);
     }
     Ok(())
-}
-
-/// Derives what follows from the verdicts at once: the model's status, and whether it is held back.
-pub(super) async fn settle_status(db: &mut PgConnection, model_id: i64) -> Result<(), Error> {
-    db::update_lineage_status(db, model_id).await?;
-    db::update_holds(db, Some(model_id), None).await
 }

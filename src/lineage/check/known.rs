@@ -14,7 +14,7 @@ pub(in crate::lineage) fn tree(members: &[Member], judged: &[JudgmentRow]) -> Tr
     let rows: HashMap<i64, &JudgmentRow> = judged.iter().map(|row| (row.revision_id, row)).collect();
     let mut tree = Tree::default();
     for (place, member) in members.iter().enumerate() {
-        let Some(row) = rows.get(&member.revision_id) else { continue };
+        let Some(row) = rows.get(&member.row.revision_id) else { continue };
         let here = |revisions: &[i64]| revisions.iter().filter_map(|revision| places.get(revision).copied()).collect();
         let parents = row.detail["parents"].as_array().into_iter().flatten();
         let parents: Vec<i64> = parents.filter_map(serde_json::Value::as_i64).collect();

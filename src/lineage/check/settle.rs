@@ -70,7 +70,7 @@ fn judge_all(gathered: &Gathered, herd: &Herd) -> Tree {
         .members
         .iter()
         .zip(attested)
-        .map(|(member, attested)| Seen { rank: member.first_revision_id.cast_unsigned(), attested });
+        .map(|(member, attested)| Seen { rank: member.row.first_revision_id.cast_unsigned(), attested });
     family::judge_all(herd, &seen.collect::<Vec<Seen>>())
 }
 
@@ -104,7 +104,7 @@ fn judge_one(gathered: &Gathered, herd: &Herd) -> (Tree, Vec<i64>) {
     let judgment = judge::judge(herd, &tree, own, &candidates);
     let root = judgment.parents.first().map_or(own, |parent| tree.roots.get(parent).copied().unwrap_or(*parent));
     tree.roots.insert(own, root);
-    let near = judgment.related.iter().take(MOST_NEAR).map(|member| gathered.members[*member].model_id).collect();
+    let near = judgment.related.iter().take(MOST_NEAR).map(|member| gathered.members[*member].row.model_id).collect();
     tree.judged.insert(own, judgment);
     (tree, near)
 }
@@ -120,12 +120,12 @@ impl Bench<'_> {
     fn settle(&self, member: usize) -> Settled {
         let own = &self.gathered.members[member];
         let revisions =
-            |members: &[usize]| members.iter().map(|other| self.gathered.members[*other].revision_id).collect();
+            |members: &[usize]| members.iter().map(|other| self.gathered.members[*other].row.revision_id).collect();
         let judgment = self.tree.judged.get(&member);
         let mut settled = Settled {
-            model_id: own.model_id,
-            revision_id: own.revision_id,
-            is_private: own.is_private,
+            model_id: own.row.model_id,
+            revision_id: own.row.revision_id,
+            is_private: own.row.is_private,
             kind: judgment.map_or("base".to_owned(), |judgment| word(&judgment.kind)),
             related: judgment.map(|judgment| revisions(&judgment.related)).unwrap_or_default(),
             shared_start: judgment.map(|judgment| revisions(&judgment.shared_start)).unwrap_or_default(),
@@ -139,7 +139,7 @@ impl Bench<'_> {
             settled.links.push(link);
         }
         for parent in judgment.map(|judgment| judgment.parents.as_slice()).unwrap_or_default() {
-            let parent_id = self.gathered.members[*parent].model_id;
+            let parent_id = self.gathered.members[*parent].row.model_id;
             if settled.links.iter().all(|link| link.parent_id != parent_id) {
                 settled.links.push(self.detected(member, *parent));
             }
@@ -149,11 +149,11 @@ impl Bench<'_> {
 
     /// A member's name as sentences quote it.
     fn name(&self, member: usize) -> String {
-        format!("`{}`", self.gathered.members[member].name)
+        format!("`{}`", self.gathered.members[member].row.name)
     }
 
     fn model_id(&self, member: usize) -> i64 {
-        self.gathered.members[member].model_id
+        self.gathered.members[member].row.model_id
     }
 
     fn link(&self, member: usize, named: &Named, to_compare: &mut Vec<(i64, i64)>) -> Link {
@@ -199,7 +199,7 @@ impl Bench<'_> {
 
     /// Nothing is contradicted before all weights were compared, and not when they agree after all.
     fn rest_on_all_weights(&self, member: usize, named: &Named, link: &mut Link, to_compare: &mut Vec<(i64, i64)>) {
-        let pair = (self.gathered.members[member].revision_id, named.parent_revision_id.unwrap_or(0));
+        let pair = (self.gathered.members[member].row.revision_id, named.parent_revision_id.unwrap_or(0));
         let Some(full) = self.gathered.comparisons.get(&pair) else {
             to_compare.push(pair);
             link.verdict = "pending";
@@ -233,9 +233,9 @@ impl Bench<'_> {
             found.confidence = found.confidence.min(0.9);
         }
         Link {
-            parent_id: other.model_id,
-            parent_revision_id: Some(other.revision_id),
-            parent_is_private: other.is_private,
+            parent_id: other.row.model_id,
+            parent_revision_id: Some(other.row.revision_id),
+            parent_is_private: other.row.is_private,
             is_detected: true,
             relation,
             verdict: "detected",
@@ -249,7 +249,7 @@ impl Bench<'_> {
 
     fn detail(&self, judgment: &Judgment) -> Value {
         let parents: Vec<i64> =
-            judgment.parents.iter().map(|parent| self.gathered.members[*parent].revision_id).collect();
+            judgment.parents.iter().map(|parent| self.gathered.members[*parent].row.revision_id).collect();
         let mut value = json!({
             "judgment": judgment.kind, "reason": judgment.reason, "votes": judgment.votes, "parents": parents,
         });

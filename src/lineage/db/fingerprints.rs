@@ -1,5 +1,8 @@
 //! Rows of fingerprints, and the search for candidates by bands and by whole tensors.
 
+use std::collections::BinaryHeap;
+
+use futures::TryStreamExt as _;
 use sqlx::PgConnection;
 
 use super::super::Error;
@@ -277,7 +280,7 @@ pub(crate) async fn list_without_leader(db: &mut PgConnection, limit: i64) -> Re
     Ok(rows)
 }
 
-/// A fingerprint that may be of a relative.
+/// A model that may be a relative, by the fingerprint at its tip of `main`.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) revision_id: i64,
@@ -288,36 +291,92 @@ pub(crate) struct Candidate {
     /// The model's first revision: what was seen earlier has a smaller one.
     pub(crate) first_revision_id: i64,
     pub(crate) blob: Vec<u8>,
-    pub(crate) signature: Option<Vec<u8>>,
 }
 
-/// Returns the tips of `main` behind these leaders, or named by revision, that the viewer may read.
-pub(crate) async fn list_candidates(
+/// Returns the revisions at the tips of `main` behind these leaders, or named, whose signatures are nearest, as far as the
+/// viewer may read them: at most `most`, the nearest first. A family may be very large: one signature is held at a time.
+pub(crate) async fn rank_candidates(
     db: &mut PgConnection,
     leaders: &[i64],
     revisions: &[i64],
     viewer: &Viewer,
-) -> Result<Vec<Candidate>, Error> {
-    let rows = sqlx::query_as!(
-        Candidate,
+    most: usize,
+    distance: &(dyn Fn(i64, &[u8]) -> u32 + Sync),
+) -> Result<Vec<i64>, Error> {
+    let mut rows = sqlx::query!(
         r#"
-        select f.revision_id, f.model_id, m.namespace || '/' || m.name as "name!", m.namespace_key as "namespace_key!",
-            m.visibility = 'private' as "is_private!", f.blob as "blob!", f.signature,
-            (select min(r.id) from revisions r where r.model_id = m.id) as "first_revision_id!"
+        select f.revision_id, f.signature
         from fingerprints f
         join models m on m.head_revision_id = f.revision_id
         where (f.leader_id = any($1) or f.revision_id = any($2)) and f.kind = 'model' and f.blob is not null
             and (m.visibility = 'public' or $3 or m.namespace_key = any($4))
-        order by f.revision_id
         "#,
         leaders,
         revisions,
         viewer.everything,
         &viewer.namespaces,
     )
+    .fetch(db);
+    let mut nearest: BinaryHeap<(u32, i64)> = BinaryHeap::new();
+    while let Some(row) = rows.try_next().await? {
+        nearest.push((distance(row.revision_id, row.signature.as_deref().unwrap_or_default()), row.revision_id));
+        if nearest.len() > most {
+            nearest.pop();
+        }
+    }
+    Ok(nearest.into_sorted_vec().into_iter().map(|(_, revision_id)| revision_id).collect())
+}
+
+/// Returns at most `most` tips of `main` behind these leaders, or named by revision, that the viewer may read, but none of
+/// `except`.
+pub(crate) async fn list_candidates(
+    db: &mut PgConnection,
+    leaders: &[i64],
+    revisions: &[i64],
+    except: &[i64],
+    viewer: &Viewer,
+    most: usize,
+) -> Result<Vec<Candidate>, Error> {
+    let rows = sqlx::query_as!(
+        Candidate,
+        r#"
+        select f.revision_id, f.model_id, m.namespace || '/' || m.name as "name!", m.namespace_key as "namespace_key!",
+            m.visibility = 'private' as "is_private!", f.blob as "blob!",
+            (select min(r.id) from revisions r where r.model_id = m.id) as "first_revision_id!"
+        from fingerprints f
+        join models m on m.head_revision_id = f.revision_id
+        where (f.leader_id = any($1) or f.revision_id = any($2)) and not f.revision_id = any($3)
+            and f.kind = 'model' and f.blob is not null
+            and (m.visibility = 'public' or $4 or m.namespace_key = any($5))
+        order by f.revision_id limit $6
+        "#,
+        leaders,
+        revisions,
+        except,
+        viewer.everything,
+        &viewer.namespaces,
+        i64::try_from(most).unwrap_or(i64::MAX),
+    )
     .fetch_all(db)
     .await?;
     Ok(rows)
+}
+
+/// Whether a private model stands near these revisions: behind one of their leaders, or one that shares a band with them.
+pub(crate) async fn has_private_near(db: &mut PgConnection, revisions: &[i64]) -> Result<bool, Error> {
+    let leaders = list_near_leaders(db, revisions).await?;
+    let has = sqlx::query_scalar!(
+        r#"
+        select exists (
+            select from fingerprints f join models m on m.head_revision_id = f.revision_id
+            where f.leader_id = any($1) and m.visibility = 'private'
+        ) as "has!"
+        "#,
+        &leaders,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(has)
 }
 
 /// Returns revisions that have some of these matrices, those with most of them first.

@@ -252,12 +252,17 @@ pub async fn list_names(
     Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
 }
 
-/// Puts another name where verdicts name a model: its new one, or none once it is private.
-pub async fn rename_in_verdicts(db: &mut PgConnection, old: &str, new: &str, except_child: i64) -> Result<(), Error> {
+/// Puts other words where verdicts name a model: its new name, or none once it is private, except in its own.
+pub async fn rename_in_verdicts(
+    db: &mut PgConnection,
+    old: &str,
+    new: &str,
+    except_child: Option<i64>,
+) -> Result<(), Error> {
     sqlx::query!(
         r#"
         update verdicts set sentence = replace(sentence, '`' || $1 || '`', $2)
-        where position('`' || $1 || '`' in sentence) > 0 and child_id <> $3
+        where position('`' || $1 || '`' in sentence) > 0 and child_id is distinct from $3
         "#,
         old,
         new,
