@@ -122,6 +122,12 @@ comment on table link_decisions is 'What people say of a measured verdict: owner
 create index link_decisions_link_idx on link_decisions (child_id, parent_id, id desc);
 create index link_decisions_parent_id_idx on link_decisions (parent_id);
 
+create view link_standings as
+    select distinct on (child_id, parent_id) child_id, parent_id, action
+    from link_decisions where action in ('confirm', 'overrule', 'reopen')
+    order by child_id, parent_id, id desc;
+comment on view link_standings is 'What administrators decided last of each link.';
+
 create table lineage_policies (
     namespace text primary key,
     on_contradiction text not null default 'note',

@@ -57,8 +57,16 @@ async fn a_contradicted_model_is_held_back_where_the_policy_says_so() {
     let rest = alice.get("/api/v1/models/bob/impostor/files/config.json").await;
     rest.refused(403, "quarantined", "contradict");
     bob.get(file).await.expect(200);
-    let decide = json!({ "action": "overrule", "reason": "Known to be retrained." });
-    app.admin.post("/api/v1/models/bob/impostor/lineage/alice/base/decisions", decide).await.expect(200);
+    let decide = async |action: &str| {
+        let body = json!({ "action": action, "reason": "Looked at." });
+        app.admin.post("/api/v1/models/bob/impostor/lineage/alice/base/decisions", body).await.expect(200);
+    };
+    let waits = "nobody has decided";
+    assert!(app.admin.get("/compliance").await.expect(200).text().contains(waits));
+    decide("confirm").await;
+    assert!(!app.admin.get("/compliance").await.expect(200).text().contains(waits));
+    alice.get(file).await.expect(403);
+    decide("overrule").await;
     alice.get(file).await.expect(200);
     app.finish().await;
 }

@@ -1,9 +1,6 @@
 //! Brings together the fingerprints that a decision needs, and what is claimed about them.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::PgConnection;
 
@@ -12,11 +9,11 @@ use super::{
         Error, Relation,
         db::{self, ClaimRow},
         relatives::{self, MOST, Member, PrintCache},
-        weights::{Fingerprint, judgment::Tree},
+        weights::judgment::Tree,
     },
-    Circle, is_cheap, known,
+    Circle, Subject, is_cheap, known,
 };
-use crate::{catalog::Model, storage::BlobStore};
+use crate::storage::BlobStore;
 
 /// A parent that somebody or some file names.
 #[derive(Debug, Clone)]
@@ -62,11 +59,10 @@ pub(super) async fn gather(
     db: &mut PgConnection,
     store: &BlobStore,
     cache: &PrintCache,
-    model: &Model,
-    print: &Arc<Fingerprint>,
+    subject: &Subject<'_>,
     circle: &Circle,
-    is_attested: &(dyn Fn(&str) -> bool + Sync),
 ) -> Result<Gathered, Error> {
+    let Subject { model, print, is_attested } = subject;
     let viewer = circle.viewer();
     let mut wanted: Vec<i64> = model.head_revision_id.into_iter().collect();
     wanted.extend(db::list_claimed_tips(db, &[model.id]).await?);

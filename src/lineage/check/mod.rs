@@ -9,15 +9,11 @@ mod keep;
 pub(super) mod known;
 pub(super) mod settle;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use sqlx::PgConnection;
 
-use super::{
-    Error, db,
-    relatives::{self, PrintCache},
-    weights::Fingerprint,
-};
+use super::{Error, db, relatives::PrintCache, weights::Fingerprint};
 use crate::{
     auth::Viewer,
     catalog::{self, Model, Visibility},
@@ -102,18 +98,8 @@ pub async fn check(
     match print {
         Some(row) if row.kind == "model" => {
             if let Some(print) = cache.get(store, row.blob.as_deref().unwrap_or_default()).await? {
-                let circles = circles(db, &model, &print).await?;
-                for circle in &circles {
-                    let herd = herd::gather(db, store, cache, &model, &print, circle, is_attested).await?;
-                    // With private models near, other members may have circles of which this one knows nothing.
-                    let members: Vec<i64> = herd.members.iter().map(|member| member.row.revision_id).collect();
-                    let is_whole = herd.is_whole && circles.len() == 1 && !db::has_private_near(db, &members).await?;
-                    let (settled, near) = settle::settle(herd).await?;
-                    let ids = settled.iter().map(|member| member.model_id);
-                    checked.settled.extend(ids.filter(|_| is_whole));
-                    checked.affected.extend(near);
-                    keep::keep(db, circle, settled, &mut checked).await?;
-                }
+                let subject = Subject { model: &model, print: &print, is_attested };
+                check_weights(db, store, cache, &subject, &mut checked).await?;
             }
         }
         Some(row) if row.kind == "adapter" => adapter::check(db, store, cache, &model, &row, &mut checked).await?,
@@ -137,19 +123,41 @@ pub async fn list_affected(db: &mut PgConnection, checked: &Checked, done: &[i64
     Ok(affected.into_iter().collect())
 }
 
-/// For whom the model's herd is to be judged.
-async fn circles(db: &mut PgConnection, model: &Model, print: &Fingerprint) -> Result<Vec<Circle>, Error> {
-    let own = model.name.namespace().to_lowercase();
-    if model.visibility == Visibility::Private {
-        return Ok(vec![Circle::Namespace(own)]);
-    }
-    let mut circles = vec![Circle::Public];
-    let all = relatives::find_candidates(db, print, &[], &Viewer::everything()).await?;
-    for namespace in all.into_iter().filter(|other| other.is_private).map(|other| other.namespace_key) {
-        let circle = Circle::Namespace(namespace);
-        if !circles.contains(&circle) {
-            circles.push(circle);
+/// A model whose weights are checked.
+pub(super) struct Subject<'a> {
+    model: &'a Model,
+    print: &'a Arc<Fingerprint>,
+    is_attested: &'a (dyn Fn(&str) -> bool + Sync),
+}
+
+/// Judges the model's herd for everybody, and for each namespace that has private models near it; a private model's for
+/// its own namespace alone.
+async fn check_weights(
+    db: &mut PgConnection,
+    store: &BlobStore,
+    cache: &PrintCache,
+    subject: &Subject<'_>,
+    checked: &mut Checked,
+) -> Result<(), Error> {
+    let is_private = subject.model.visibility == Visibility::Private;
+    let own = Circle::Namespace(subject.model.name.namespace().to_lowercase());
+    let mut circles = vec![if is_private { own } else { Circle::Public }];
+    let mut at = 0;
+    while let Some(circle) = circles.get(at).cloned() {
+        let herd = herd::gather(db, store, cache, subject, &circle).await?;
+        if circle == Circle::Public {
+            let members: Vec<i64> = herd.members.iter().map(|member| member.row.revision_id).collect();
+            let near = db::list_private_namespaces_near(db, &members).await?;
+            circles.extend(near.into_iter().map(Circle::Namespace));
         }
+        let is_whole = herd.is_whole;
+        let (settled, near) = settle::settle(herd).await?;
+        // Public members have circles of which a private model's check knows nothing.
+        let is_done = |member: &&settle::Settled| is_whole && (member.is_private || !is_private);
+        checked.settled.extend(settled.iter().filter(is_done).map(|member| member.model_id));
+        checked.affected.extend(near);
+        keep::keep(db, &circle, settled, checked).await?;
+        at += 1;
     }
-    Ok(circles)
+    Ok(())
 }

@@ -116,18 +116,16 @@ pub async fn update_lineage_status(db: &mut PgConnection, model_id: i64) -> Resu
         update models m set lineage_status = coalesce((
             select case
                 when count(*) = 0 then 'none'
-                when bool_or(c.verdict = 'contradicted' and c.origin <> 'detected' and coalesce((
-                    select d.action from link_decisions d
-                    where d.child_id = c.child_id and d.parent_id = c.parent_id
-                        and d.action in ('confirm', 'overrule', 'reopen')
-                    order by d.id desc limit 1), '') <> 'overrule') then 'contradicted'
+                when bool_or(c.verdict = 'contradicted' and s.action is distinct from 'overrule') then 'contradicted'
                 when bool_and(c.origin = 'detected') then 'detected'
                 when bool_or(c.verdict = 'pending') then 'declared'
                 when bool_and(c.verdict in ('confirmed', 'confirmed_family', 'detected')) then 'confirmed'
                 when bool_or(c.verdict = 'unverifiable') then 'unverifiable'
                 else 'declared'
             end
-            from claims c join models p on p.id = c.parent_id
+            from claims c
+            join models p on p.id = c.parent_id
+            left join link_standings s on s.child_id = c.child_id and s.parent_id = c.parent_id
             where c.child_id = m.id and c.withdrawn_at is null
                 and (m.visibility = 'private' or p.visibility = 'public')
         ), 'none')

@@ -101,14 +101,10 @@ pub(crate) async fn update_holds(
         from (
             select m.id, case
                 when p.on_contradiction <> 'note' and exists (
-                    select from claims c join models parent on parent.id = c.parent_id
+                    select from claims c
+                    left join link_standings s on s.child_id = c.child_id and s.parent_id = c.parent_id
                     where c.child_id = m.id and c.withdrawn_at is null and c.verdict = 'contradicted'
-                        and c.origin <> 'detected'
-                        and coalesce((
-                            select d.action from link_decisions d
-                            where d.child_id = c.child_id and d.parent_id = c.parent_id
-                                and d.action in ('confirm', 'overrule', 'reopen')
-                            order by d.id desc limit 1), '') <> 'overrule')
+                        and s.action is distinct from 'overrule')
                 then p.on_contradiction end as hold
             from models m left join lineage_policies p on p.namespace = m.namespace_key
             where ($1::bigint is null or m.id = $1) and ($2::text is null or m.namespace_key = $2)
@@ -130,7 +126,7 @@ pub async fn find_hold(db: &mut PgConnection, model_id: i64) -> Result<Option<St
     Ok(hold.flatten())
 }
 
-/// Returns the claims that wait for somebody to look: contradicted and held for review, or disputed.
+/// Returns the claims that wait for somebody to look: contradicted, held and not decided, or disputed.
 pub async fn list_to_review(db: &mut PgConnection, viewer: &Viewer, limit: i64) -> Result<Vec<Claim>, Error> {
     let claims = sqlx::query_as!(
         Claim,
@@ -140,10 +136,11 @@ pub async fn list_to_review(db: &mut PgConnection, viewer: &Viewer, limit: i64) 
         from claims c
         join models ch on ch.id = c.child_id
         join models p on p.id = c.parent_id
+        left join link_standings s on s.child_id = c.child_id and s.parent_id = c.parent_id
         where c.withdrawn_at is null
             and (ch.visibility = 'public' or $1 or ch.namespace_key = any($2))
             and (p.visibility = 'public' or $1 or p.namespace_key = any($2))
-            and ((c.verdict = 'contradicted' and ch.hold is not null) or (
+            and ((c.verdict = 'contradicted' and ch.hold is not null and coalesce(s.action, 'reopen') = 'reopen') or (
                 select d.action from link_decisions d
                 where d.child_id = c.child_id and d.parent_id = c.parent_id order by d.id desc limit 1) = 'dispute')
         order by c.id desc limit $3

@@ -1,5 +1,6 @@
 //! The graph's rows.
 
+mod candidates;
 mod claims;
 mod counts;
 mod decisions;
@@ -9,6 +10,7 @@ mod links;
 mod verdicts;
 mod walk;
 
+pub(crate) use candidates::*;
 pub use claims::*;
 pub use counts::*;
 pub use decisions::*;
