@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Error, Relation,
-    check::{ALGORITHM, is_cheap, known, settle},
+    check::{ALGORITHM, affordable, settle},
     db::{self, Standing},
     relatives::{self, Member, PrintCache},
     weights::{
@@ -17,7 +17,6 @@ use super::{
         claim::{self, Claim},
         family::{self, Seen},
         herd::{Herd, Tie},
-        judge,
         judgment::{Kind, Tree},
     },
 };
@@ -79,33 +78,22 @@ pub async fn identify(
     let print = Arc::new(print);
     let found = relatives::find_candidates(db, &print, &[], viewer).await?;
     let mut members = relatives::load(store, cache, found).await?;
+    members.truncate(affordable(&print) - 1);
     members.sort_by_key(|member| (member.row.first_revision_id, member.row.revision_id));
     let ids: Vec<i64> = members.iter().map(|member| member.row.model_id).collect();
     let standings = db::list_standings(db, &ids).await?;
-    let mut judged = db::list_judgments(db, &ids, None).await?;
-    for namespace in &viewer.namespaces {
-        judged.extend(db::list_judgments(db, &ids, Some(namespace)).await?);
-    }
-    let known = known::tree(&members, &judged);
     let _turn = TURNS.acquire().await.expect("turns are never closed");
-    let answered = tokio::task::spawn_blocking(move || answer(&members, &print, &standings, known)).await;
+    let answered = tokio::task::spawn_blocking(move || answer(&members, &print, &standings)).await;
     answered.map_err(|panic| Error::Weights(std::io::Error::other(panic)))
 }
 
-fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Standing>, mut tree: Tree) -> Identified {
+fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Standing>) -> Identified {
     let own = members.len();
     let prints = members.iter().map(|member| &*member.print).chain(std::iter::once(print)).collect();
     let herd = Herd::new(prints);
-    if is_cheap((0..=own).map(|member| herd.print(member))) {
-        // What was asked about may be an ancestor of what is here.
-        let seen: Vec<Seen> = (0..=own).map(|at| Seen { rank: at as u64, attested: false }).collect();
-        tree = family::judge_all(&herd, &seen);
-    } else {
-        let judgment = judge::judge(&herd, &tree, own, &(0..own).collect::<Vec<usize>>());
-        let root = judgment.parents.first().map_or(own, |parent| tree.roots.get(parent).copied().unwrap_or(*parent));
-        tree.roots.insert(own, root);
-        tree.judged.insert(own, judgment);
-    }
+    // What was asked about came last, and may be an ancestor of what is here all the same.
+    let seen: Vec<Seen> = (0..=own).map(|at| Seen { rank: at as u64, attested: false }).collect();
+    let tree = family::judge_all(&herd, &seen);
     let teller = Teller { members, standings, herd: &herd, tree: &tree, own };
     let judgment = &tree.judged[&own];
     let mut relatives: Vec<Relative> = judgment.parents.iter().map(|parent| teller.parent(*parent)).collect();

@@ -108,8 +108,8 @@ pub(crate) struct Member {
     pub(crate) print: Arc<Fingerprint>,
 }
 
-/// Finds models that may be related to a fingerprint, as far as the viewer may read them: at most [`MOST`], those most
-/// alike, and before all others those in `wanted`, by revision.
+/// Finds models that may be related to a fingerprint, as far as the viewer may read them: at most [`MOST`], those in
+/// `wanted` (by revision) first, then those most alike.
 pub(crate) async fn find_candidates(
     db: &mut PgConnection,
     print: &Fingerprint,
@@ -129,7 +129,10 @@ pub(crate) async fn find_candidates(
         None => u32::MAX,
     };
     let nearest = db::rank_candidates(db, &leaders, &revisions, viewer, MOST, &distance).await?;
-    db::list_candidates(db, &[], &nearest, &[], viewer, MOST).await
+    let mut candidates = db::list_candidates(db, &[], &nearest, &[], viewer, MOST).await?;
+    let ranks: HashMap<i64, usize> = nearest.into_iter().enumerate().map(|(rank, id)| (id, rank)).collect();
+    candidates.sort_by_key(|candidate| ranks.get(&candidate.revision_id).copied());
+    Ok(candidates)
 }
 
 /// Reads the fingerprints of candidates; those whose file is gone or of another version are left out.

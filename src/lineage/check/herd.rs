@@ -9,9 +9,8 @@ use super::{
         Error, Relation,
         db::{self, ClaimRow},
         relatives::{self, MOST, Member, PrintCache},
-        weights::judgment::Tree,
     },
-    Circle, Subject, is_cheap, known,
+    Circle, Subject, affordable,
 };
 use crate::storage::BlobStore;
 
@@ -42,13 +41,11 @@ pub(super) struct Gathered {
     pub(super) attested: Vec<bool>,
     /// The member in question.
     pub(super) own: usize,
-    /// What is known of the members.
-    pub(super) known: Tree,
     /// Members that are judged and kept: all their relatives are here.
     pub(super) complete: Vec<usize>,
-    /// Whether the herd holds everybody who may be related to one of it, and is judged all at once.
+    /// Whether the herd holds everybody who may be related to one of it, not only the nearest.
     pub(super) is_whole: bool,
-    /// The parents that these members claim.
+    /// The parents that members claim.
     pub(super) named: BTreeMap<usize, Vec<Named>>,
     /// Full comparisons by revisions of child and parent.
     pub(super) comparisons: HashMap<(i64, i64), serde_json::Value>,
@@ -66,17 +63,20 @@ pub(super) async fn gather(
     let viewer = circle.viewer();
     let mut wanted: Vec<i64> = model.head_revision_id.into_iter().collect();
     wanted.extend(db::list_claimed_tips(db, &[model.id]).await?);
+    let first = wanted.clone();
     wanted.extend(db::list_claiming_tips(db, model.id).await?);
     wanted.truncate(MOST / 2);
     let found = relatives::find_candidates(db, print, &wanted, &viewer).await?;
     let mut members = relatives::load(store, cache, found).await?;
-    let is_whole = enlarge(db, store, cache, circle, &mut members).await?;
+    let is_closed = enlarge(db, store, cache, circle, &mut members).await?;
+    let most = affordable(print);
+    let is_whole = is_closed && members.len() <= most;
+    members.sort_by_key(|member| !first.contains(&member.row.revision_id));
+    members.truncate(most);
     members.sort_by_key(|member| (member.row.first_revision_id, member.row.revision_id));
     let places = relatives::places(&members);
     let own = model.head_revision_id.and_then(|head| places.get(&head).copied());
     let own = own.ok_or_else(|| Error::Weights(std::io::Error::other("the model's own fingerprint is gone")))?;
-    let ids: Vec<i64> = members.iter().map(|member| member.row.model_id).collect();
-    let judged = db::list_judgments(db, &ids, circle.audience()).await?;
     let is_complete = |place: &usize| {
         let member = &members[*place];
         let belongs = match circle {
@@ -89,24 +89,24 @@ pub(super) async fn gather(
     let attested = members.iter().map(|member| is_attested(&member.row.name)).collect();
     let mut named = BTreeMap::new();
     let mut comparisons = HashMap::new();
-    for place in &complete {
-        let claims = db::list_claim_rows(db, members[*place].row.model_id).await?;
-        let claimed = name_parents(db, circle, &members[*place], claims, &places).await?;
-        for parent in &claimed {
-            let child_revision = members[*place].row.revision_id;
+    for (place, member) in members.iter().enumerate() {
+        let claims = db::list_claim_rows(db, member.row.model_id).await?;
+        let claimed = name_parents(db, circle, member, claims, &places).await?;
+        for parent in claimed.iter().filter(|_| complete.contains(&place)) {
+            let child_revision = member.row.revision_id;
             if let Some(parent_revision) = parent.parent_revision_id
                 && let Some(result) = db::find_comparison(db, child_revision, parent_revision).await?
             {
                 comparisons.insert((child_revision, parent_revision), result);
             }
         }
-        named.insert(*place, claimed);
+        named.insert(place, claimed);
     }
-    let known = known::tree(&members, &judged);
-    Ok(Gathered { members, attested, own, known, complete, is_whole, named, comparisons })
+    Ok(Gathered { members, attested, own, complete, is_whole, named, comparisons })
 }
 
-/// Adds the relatives of relatives, so that these can be judged again too; returns whether all of them found room.
+/// Adds the relatives of relatives behind the nearest, so that these can be judged again too; returns whether all of them
+/// found room.
 async fn enlarge(
     db: &mut PgConnection,
     store: &BlobStore,
@@ -123,7 +123,7 @@ async fn enlarge(
         named.extend(db::list_claimed_tips(db, &ids).await?);
         let mut more = db::list_candidates(db, &leaders, &named, &revisions, &circle.viewer(), MOST + 1).await?;
         if more.is_empty() {
-            return Ok(is_cheap(members.iter().map(|member| &*member.print)));
+            return Ok(true);
         }
         if members.len() + more.len() > MOST {
             more.truncate(MOST.saturating_sub(members.len()));

@@ -6,14 +6,17 @@
 mod adapter;
 mod herd;
 mod keep;
-pub(super) mod known;
 pub(super) mod settle;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use sqlx::PgConnection;
 
-use super::{Error, db, relatives::PrintCache, weights::Fingerprint};
+use super::{
+    Error, db,
+    relatives::{MOST, PrintCache},
+    weights::Fingerprint,
+};
 use crate::{
     auth::Viewer,
     catalog::{self, Model, Visibility},
@@ -23,14 +26,17 @@ use crate::{
 /// Version of the decision procedure; verdicts keep the one that they were made by.
 pub const ALGORITHM: i32 = 1;
 
-/// What judging a herd all at once may cost: every pair is compared layer by layer. 20,000 took 5 seconds of a core.
-const MOST_COMPARISONS: usize = 40_000;
+/// What judging a herd may cost: every pair is compared layer by layer. 20,000 took 5 seconds of a core.
+const MOST_COMPARISONS: u64 = 24_000;
 
-/// Whether a herd is judged all at once, rather than one of it against what is known of the others.
-pub(super) fn is_cheap<'a>(prints: impl Iterator<Item = &'a Fingerprint>) -> bool {
-    let layers: Vec<usize> = prints.map(|print| usize::from(print.shape.layers).max(1)).collect();
-    layers.iter().sum::<usize>().saturating_mul(layers.len()) <= MOST_COMPARISONS
+/// How many models like this one are judged together; of a larger herd, the nearest are.
+pub(super) fn affordable(print: &Fingerprint) -> usize {
+    let members = (MOST_COMPARISONS / u64::from(print.shape.layers).max(1)).isqrt();
+    usize::try_from(members).unwrap_or(MOST).clamp(LEAST_TOGETHER, MOST)
 }
+
+/// Fewer than these tell too little of each other.
+const LEAST_TOGETHER: usize = 16;
 
 /// For whom a herd is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]

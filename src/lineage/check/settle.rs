@@ -10,7 +10,6 @@ use super::{
             evidence,
             family::{self, Seen},
             herd::{Herd, Tie},
-            judge,
             judgment::{Judgment, Kind, Tree},
         },
     },
@@ -58,13 +57,15 @@ pub(super) async fn settle(herd: Gathered) -> Result<(Vec<Settled>, Vec<i64>), E
 
 fn settle_now(gathered: &Gathered) -> (Vec<Settled>, Vec<i64>) {
     let herd = Herd::new(gathered.members.iter().map(|member| &*member.print).collect());
-    let (tree, near) =
-        if gathered.is_whole { (judge_all(gathered, &herd), Vec::new()) } else { judge_one(gathered, &herd) };
+    let tree = judge(gathered, &herd);
+    let related = tree.judged.get(&gathered.own).map(|judgment| judgment.related.as_slice()).unwrap_or_default();
+    let near = related.iter().take(if gathered.is_whole { 0 } else { MOST_NEAR });
+    let near = near.map(|member| gathered.members[*member].row.model_id).collect();
     let bench = Bench { gathered, herd: &herd, tree: &tree };
     (gathered.complete.iter().map(|member| bench.settle(*member)).collect(), near)
 }
 
-fn judge_all(gathered: &Gathered, herd: &Herd) -> Tree {
+fn judge(gathered: &Gathered, herd: &Herd) -> Tree {
     let attested = attested(gathered, herd);
     let seen = gathered
         .members
@@ -92,21 +93,6 @@ fn attested(gathered: &Gathered, herd: &Herd) -> Vec<bool> {
         }
     }
     is_named.into_iter().zip(names_one).map(|(is_named, names_one)| is_named && !names_one).collect()
-}
-
-/// Judges the one in question against what is known of the others.
-fn judge_one(gathered: &Gathered, herd: &Herd) -> (Tree, Vec<i64>) {
-    let mut tree = gathered.known.clone();
-    let own = gathered.own;
-    tree.judged.remove(&own);
-    let candidates: Vec<usize> =
-        (0..gathered.members.len()).filter(|other| *other != own && !tree.descends(*other, own)).collect();
-    let judgment = judge::judge(herd, &tree, own, &candidates);
-    let root = judgment.parents.first().map_or(own, |parent| tree.roots.get(parent).copied().unwrap_or(*parent));
-    tree.roots.insert(own, root);
-    let near = judgment.related.iter().take(MOST_NEAR).map(|member| gathered.members[*member].row.model_id).collect();
-    tree.judged.insert(own, judgment);
-    (tree, near)
 }
 
 /// A judged herd.
@@ -248,11 +234,7 @@ impl Bench<'_> {
     }
 
     fn detail(&self, judgment: &Judgment) -> Value {
-        let parents: Vec<i64> =
-            judgment.parents.iter().map(|parent| self.gathered.members[*parent].row.revision_id).collect();
-        let mut value = json!({
-            "judgment": judgment.kind, "reason": judgment.reason, "votes": judgment.votes, "parents": parents,
-        });
+        let mut value = json!({ "judgment": judgment.kind, "reason": judgment.reason, "votes": judgment.votes });
         with_members(&mut value, &|other| json!(self.model_id(other)));
         value
     }
