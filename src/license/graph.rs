@@ -1,14 +1,23 @@
-//! What the engine judges: models with their labels, and the links between them.
+//! What the engine judges: models with their labels and files, and the links between them.
 
 use crate::lineage::Relation;
 
+/// What one license file of a revision was recognized as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LicenseText {
+    /// Its path; empty for a text that was given without one.
+    pub path: String,
+    /// Key of the license whose text it is; `None`: not recognized.
+    pub key: Option<String>,
+}
+
 /// What the files of a revision show, when they were collected.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileFacts {
-    /// Whether a license text is among them.
-    pub has_license_text: bool,
-    /// Whether a notice file is among them.
-    pub has_notice: bool,
+    /// License texts.
+    pub license_texts: Vec<LicenseText>,
+    /// The text of notice files.
+    pub notice: String,
     /// The text of the card.
     pub readme: String,
 }
@@ -24,27 +33,62 @@ pub struct ModelFacts {
     pub labels: Vec<String>,
     /// The card's `license_name`.
     pub license_name: Option<String>,
+    /// The card's `license_link`.
+    pub license_link: Option<String>,
     /// Whether it is private: duties of distribution sleep.
     pub is_private: bool,
+    /// Whether it takes more than text; `None`: not known.
+    pub is_multimodal: Option<bool>,
     /// `None` when its files were not collected.
     pub files: Option<FileFacts>,
 }
 
+/// How a child came from a parent, as far as licenses are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Link {
+    /// As lineage says.
+    Made(Relation),
+    /// An adapter whose weights were added to its base's.
+    AdapterMerged,
+    /// Trained on a data set.
+    TrainedOn,
+    /// A data set made from a model's outputs.
+    GeneratedBy,
+    /// The same architecture, and nothing else.
+    Architecture,
+    /// The same tokenizer, and nothing else.
+    Tokenizer,
+}
+
+/// How sure it is that a link exists; the weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Certainty {
+    /// Declared, and cannot be checked.
+    Unverifiable,
+    /// Found in the weights, declared by nobody.
+    Detected,
+    /// Declared, not checked.
+    #[default]
+    Declared,
+    /// Declared, and confirmed by the weights or by a person.
+    Confirmed,
+}
+
 /// A link from a child to a parent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edge {
     /// Index of the parent.
     pub parent: usize,
     /// How the child was made.
-    pub relation: Relation,
-    /// Found in the weights, declared by nobody.
-    pub is_detected_only: bool,
+    pub link: Link,
+    /// How sure it is.
+    pub certainty: Certainty,
     /// Contradicted by the weights: its terms do not pass.
     pub is_contradicted: bool,
 }
 
 /// Models and links.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Graph {
     /// The models.
     pub models: Vec<ModelFacts>,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use super::{
     Finding, Judgement, Severity,
     catalogue::Catalogue,
-    graph::{Graph, ModelFacts},
+    graph::{Certainty, Graph, Link, ModelFacts},
     label::{self, Resolved},
     rules,
 };
@@ -125,15 +125,16 @@ impl<'a> Engine<'a> {
                     continue;
                 }
                 above.in_cycle |= edge.parent == model;
-                let mode = mode.max(mode_of(edge.relation));
+                let mode = mode.max(mode_of(edge.link));
                 if edge.parent == model || !seen.insert((edge.parent, mode)) {
                     continue;
                 }
                 above.has_ancestors = true;
                 let mut path = path.clone();
                 path.push(edge.parent);
-                let relation = first.unwrap_or(edge.relation);
-                let uncertain = uncertain || edge.is_detected_only || edge.relation == Relation::Unknown;
+                let relation = first.unwrap_or(relation_of(edge.link));
+                let uncertain =
+                    uncertain || edge.certainty == Certainty::Detected || edge.link == Link::Made(Relation::Unknown);
                 self.contribute(model, mode, &path, relation, uncertain, &mut best, &mut above);
                 queue.push_back((edge.parent, mode, path, Some(relation), uncertain));
             }
@@ -211,10 +212,17 @@ impl<'a> Engine<'a> {
     }
 }
 
-fn mode_of(relation: Relation) -> Mode {
-    match relation {
-        Relation::Adapter => Mode::Adapter,
-        Relation::Distill => Mode::Output,
+fn relation_of(link: Link) -> Relation {
+    match link {
+        Link::Made(relation) => relation,
+        _ => Relation::Unknown,
+    }
+}
+
+fn mode_of(link: Link) -> Mode {
+    match link {
+        Link::Made(Relation::Adapter) => Mode::Adapter,
+        Link::Made(Relation::Distill) => Mode::Output,
         _ => Mode::Weights,
     }
 }
@@ -233,6 +241,7 @@ fn put_to_sleep(findings: Vec<Finding>, id: &str) -> Vec<Finding> {
             section: first.section.clone(),
             path: first.path.clone(),
             remedy: "judge again before publishing".to_owned(),
+            waiver: None,
         });
     }
     awake

@@ -9,7 +9,10 @@ pub mod export;
 pub mod graph;
 pub mod judge;
 pub mod label;
+pub mod profile;
+pub mod report;
 mod rules;
+pub mod waiver;
 
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +75,9 @@ pub struct Finding {
     pub path: Vec<String>,
     /// What mends it.
     pub remedy: String,
+    /// Who accepted it, when somebody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<waiver::Waived>,
 }
 
 /// What a license asks.

@@ -20,6 +20,7 @@ pub(super) fn about_label(engine: &Engine<'_>, model: usize, above: &Above) -> V
         section: None,
         path: vec![id.clone()],
         remedy: remedy.to_owned(),
+        waiver: None,
     };
     let mut findings = Vec::new();
     if resolved.is_empty() && !above.carried.is_empty() {
@@ -106,6 +107,7 @@ impl Case<'_> {
             section: self.license.clause(term),
             path: self.engine.names(&self.carried.path),
             remedy,
+            waiver: None,
         }
     }
 
@@ -226,13 +228,13 @@ impl Case<'_> {
     fn files(&self) -> Vec<Finding> {
         let Some(files) = &self.engine.graph.models[self.model].files else { return Vec::new() };
         let mut findings = Vec::new();
-        if self.license.value("license_copy") == true && !files.has_license_text {
+        if self.license.value("license_copy") == true && files.license_texts.is_empty() {
             let message = format!("no copy of {} is among the files", self.license.name);
             let remedy = "add the license text as LICENSE".to_owned();
             findings.push(self.finding("LICENSE_COPY_MISSING", Severity::Incomplete, "license_copy", message, remedy));
         }
         if let Some(line) = self.license.value("notice_file").as_str()
-            && !files.has_notice
+            && files.notice.is_empty()
         {
             let is_copy = matches!(self.carried.relation, Relation::Copy | Relation::Quantized);
             let severity = if is_copy { Severity::Incomplete } else { Severity::Review };
@@ -305,6 +307,7 @@ pub(super) fn about_lineage(engine: &Engine<'_>, model: usize, above: &Above) ->
         section: None,
         path,
         remedy: remedy.to_owned(),
+        waiver: None,
     };
     let mut findings = Vec::new();
     if let Some(path) = above.unlabeled.first() {
@@ -380,11 +383,16 @@ pub(super) fn obligations(engine: &Engine<'_>, model: usize, above: &Above) -> V
                 "license-copy",
                 "license_copy",
                 format!("give recipients a copy of {}", license.name),
-                files.map(|f| f.has_license_text),
+                files.map(|f| !f.license_texts.is_empty()),
             );
         }
         if let Some(line) = license.value("notice_file").as_str() {
-            ask("notice", "notice_file", format!("keep a NOTICE file that says “{line}”"), files.map(|f| f.has_notice));
+            ask(
+                "notice",
+                "notice_file",
+                format!("keep a NOTICE file that says “{line}”"),
+                files.map(|f| !f.notice.is_empty()),
+            );
         }
         if let Some(phrase) = license.value("display").as_str() {
             let shown = files.map(|f| f.readme.to_lowercase().contains(&phrase.to_lowercase()));

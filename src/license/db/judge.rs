@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::super::{
     Error, Finding, Judgement,
     catalogue::CATALOGUE,
-    graph::{Edge, FileFacts, Graph, ModelFacts},
+    graph::{Certainty, Edge, FileFacts, Graph, LicenseText, Link as Kind, ModelFacts},
     judge::Engine,
 };
 use crate::{
@@ -95,7 +95,9 @@ async fn load_graph(db: &mut PgConnection, subjects: Option<&[i64]>) -> Result<G
             id: row.name,
             labels,
             license_name: row.license_name,
+            license_link: None,
             is_private: row.visibility == "private",
+            is_multimodal: None,
             files: row.head_revision_id.and_then(|head| files.remove(&head)),
         });
     }
@@ -133,8 +135,13 @@ async fn load_links(db: &mut PgConnection, ids: &[i64]) -> Result<Vec<Link>, Err
         parent_id,
         edge: Edge {
             parent: 0,
-            relation: relation.parse().unwrap_or(Relation::Unknown),
-            is_detected_only: origin == "detected",
+            link: Kind::Made(relation.parse().unwrap_or(Relation::Unknown)),
+            certainty: match (origin, verdict) {
+                ("detected", _) => Certainty::Detected,
+                (_, "confirmed" | "confirmed_family") => Certainty::Confirmed,
+                (_, "unverifiable") => Certainty::Unverifiable,
+                _ => Certainty::Declared,
+            },
             is_contradicted: verdict == "contradicted",
         },
     };
@@ -150,9 +157,11 @@ async fn load_files(db: &mut PgConnection, heads: &[i64]) -> Result<HashMap<i64,
     for row in rows {
         let entry = facts.entry(row.revision_id).or_default();
         if formats::kind(&row.path) == FileKind::License {
-            let is_notice = row.path.to_lowercase().contains("notice");
-            entry.has_notice |= is_notice;
-            entry.has_license_text |= !is_notice;
+            if row.path.to_lowercase().contains("notice") {
+                entry.notice.push_str(&row.path);
+            } else {
+                entry.license_texts.push(LicenseText { path: row.path, key: None });
+            }
         }
     }
     let cards = sqlx::query!(
