@@ -1,6 +1,7 @@
-//! Findings in forms that other tools read.
+//! Findings as rows of the database, a line of CSV each.
 
-use super::db::FindingRow;
+use super::csv::field;
+use crate::license::db::FindingRow;
 
 /// The header of the CSV form.
 pub const CSV_HEADER: &str = "model,position,rule,severity,about,license,section,path,message,remedy\n";
@@ -21,10 +22,4 @@ pub fn csv_line(finding: &FindingRow) -> String {
     ]
     .map(field);
     format!("{}\n", fields.join(","))
-}
-
-/// Quotes what needs it; a leading sign that a spreadsheet would run as a formula is disarmed.
-fn field(text: &str) -> String {
-    let text = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text.to_owned() };
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
