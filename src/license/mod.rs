@@ -8,6 +8,7 @@ pub mod db;
 pub mod export;
 pub mod graph;
 pub mod judge;
+pub mod kit;
 pub mod label;
 pub mod profile;
 pub mod report;

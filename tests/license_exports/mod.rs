@@ -1,5 +1,6 @@
 //! Reports in the forms of others: read back by the programs of those who made the forms.
 
+mod kit;
 mod models;
 
 use std::{collections::HashSet, path::PathBuf};
