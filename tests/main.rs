@@ -16,6 +16,7 @@ mod evidence_pages;
 mod import;
 mod jobs;
 mod license;
+mod license_engine;
 mod license_exports;
 mod lineage;
 mod pages;

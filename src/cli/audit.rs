@@ -1,13 +1,19 @@
 //! `herdbook audit`: what the license engine finds, for people and for pipelines.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::Value;
 
 use super::client::{self, Client, printable};
+use crate::license::{DISCLAIMER, Severity, catalogue::CATALOGUE, judge::Engine, offline};
 
 /// Audits licenses along the lineage.
 ///
@@ -16,14 +22,18 @@ use super::client::{self, Client, printable};
 #[command(after_help = "Examples:
   herdbook audit alice/my-llama
   herdbook audit alice --fail-on review
-  herdbook audit --all --format csv > findings.csv")]
+  herdbook audit --all --format csv > findings.csv
+  herdbook audit --graph lineage.json --json --fail-on review")]
 pub(super) struct Args {
     /// NAMESPACE/NAME or NAMESPACE
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(required_unless_present_any = ["all", "graph"], conflicts_with_all = ["all", "graph"])]
     scope: Option<String>,
     /// Everything that the token may read
     #[arg(long)]
     all: bool,
+    /// Judge the models and links of this file, without a server
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    graph: Option<PathBuf>,
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -58,6 +68,9 @@ enum FailOn {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(file) = &args.graph {
+        return audit_file(file, &args);
+    }
     let client = Client::new(&args.client)?;
     let format = if args.json { Format::Json } else { args.format };
     let scope = args.scope.clone().unwrap_or_default();
@@ -86,6 +99,37 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let findings = report["findings"].as_array().map(Vec::as_slice).unwrap_or_default();
     let has = |severity: &str| findings.iter().any(|finding| finding["severity"] == severity);
+    Ok(exit_code(args.fail_on, has))
+}
+
+/// Judges a graph file; what cannot be read in it is an error with its place.
+fn audit_file(file: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let is_json = args.json || args.format == Format::Json;
+    anyhow::ensure!(is_json || args.format == Format::Table, "a graph file is reported as a table or as JSON");
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let given = offline::parse(&CATALOGUE, &text).with_context(|| format!("cannot use `{}`", file.display()))?;
+    let engine = Engine::new(&CATALOGUE, &given.graph);
+    let mut found = [false; Severity::ALL.len()];
+    let judgements = given.judge(&engine).inspect(|judgement| {
+        for finding in &judgement.findings {
+            found[finding.severity as usize] = true;
+        }
+    });
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if is_json {
+        offline::write_json(&mut out, judgements)?;
+    } else {
+        for judgement in judgements {
+            out.flush()?;
+            let mut report = serde_json::to_value(&judgement)?;
+            report["model"] = report["id"].take();
+            print_model(&report);
+            println!();
+        }
+        writeln!(out, "{DISCLAIMER}")?;
+    }
+    out.flush()?;
+    let has = |severity: &str| Severity::ALL.iter().any(|known| known.as_str() == severity && found[*known as usize]);
     Ok(exit_code(args.fail_on, has))
 }
 
@@ -142,7 +186,9 @@ fn print_model(license: &Value) {
             );
         }
     }
-    println!("\n{}", text(license, "disclaimer"));
+    if license["disclaimer"].is_string() {
+        println!("\n{}", text(license, "disclaimer"));
+    }
 }
 
 fn print_summary(report: &Value) {

@@ -1,5 +1,7 @@
 //! What the engine judges: models with their labels and files, and the links between them.
 
+use std::str::FromStr;
+
 use crate::lineage::Relation;
 
 /// What one license file of a revision was recognized as.
@@ -58,7 +60,57 @@ pub enum Link {
     Architecture,
     /// The same tokenizer, and nothing else.
     Tokenizer,
+    /// The difference of its weights to its base's: useless without the base.
+    WeightDiff,
 }
+
+impl Link {
+    /// Whether nothing that a license could reach passes through it.
+    pub fn carries_nothing(self) -> bool {
+        matches!(self, Self::Architecture | Self::Tokenizer)
+    }
+
+    /// Whether it says where weights come from, as opposed to data and outputs.
+    pub fn is_lineage(self) -> bool {
+        matches!(self, Self::Made(_) | Self::AdapterMerged | Self::WeightDiff)
+    }
+
+    /// The word in graph files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Made(relation) => relation.as_str(),
+            Self::AdapterMerged => "adapter_merged",
+            Self::TrainedOn => "trained_on",
+            Self::GeneratedBy => "generated_by",
+            Self::Architecture => "architecture",
+            Self::Tokenizer => "tokenizer",
+            Self::WeightDiff => "weight_diff",
+        }
+    }
+}
+
+impl FromStr for Link {
+    type Err = UnknownLink;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLink> {
+        let others = [
+            Self::AdapterMerged,
+            Self::TrainedOn,
+            Self::GeneratedBy,
+            Self::Architecture,
+            Self::Tokenizer,
+            Self::WeightDiff,
+        ];
+        let found = others.into_iter().find(|link| link.as_str() == text);
+        let made = || Relation::from_str(text).map(Self::Made).map_err(|_| UnknownLink);
+        found.map_or_else(made, Ok)
+    }
+}
+
+/// A word that names no relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is no relation")]
+pub struct UnknownLink;
 
 /// How sure it is that a link exists; the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -75,7 +127,7 @@ pub enum Certainty {
 }
 
 /// A link from a child to a parent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Edge {
     /// Index of the parent.
     pub parent: usize,

@@ -1,107 +1,77 @@
-//! The engine: walks a model's ancestors, gathers the licenses it carries, and applies the rules.
+//! The engine: gathers the licenses that a model carries along its lineage, and applies the rules.
 //!
-//! Pure and deterministic: equal input gives equal output, byte for byte.
-
-use std::collections::{BTreeMap, HashSet, VecDeque};
+//! Pure and deterministic: equal input gives equal output, byte for byte, in whatever order it is given.
 
 use super::{
     Finding, Judgement, Severity,
     catalogue::Catalogue,
-    graph::{Certainty, Graph, Link, ModelFacts},
-    label::{self, Resolved},
-    rules,
+    graph::Graph,
+    label::{self, Named, Resolved, Source},
+    profile::{Distribution, Terms},
+    rules::{self, Subject},
+    walk::{Above, Class, Mode, Ways},
 };
-use crate::lineage::Relation;
 
-/// How an ancestor's terms reach a model; the weakest edge of a path decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mode {
-    /// Its weights are in the model.
-    Weights,
-    /// The model is parameters beside it.
-    Adapter,
-    /// The model was trained on its outputs.
-    Output,
-}
-
-/// A license that reaches the model, by its shortest path.
+/// A license that reaches the model, by the best path of its class.
 #[derive(Debug, Clone)]
-pub struct Carried {
-    /// Index in the catalogue.
-    pub license: usize,
-    /// How it reaches the model.
-    pub mode: Mode,
-    /// Indices of models, from the model to the ancestor.
-    pub path: Vec<usize>,
-    /// Relation of the first step.
-    pub relation: Relation,
-    /// A step of the path is only detected, or its relation is not said.
-    pub is_uncertain: bool,
+pub(super) struct Carried {
+    /// Number in the catalogue.
+    pub(super) license: usize,
+    /// What the path is like.
+    pub(super) class: Class,
+    /// The step of the walk at which it was found.
+    pub(super) visit: usize,
+    /// The model whose license it is takes more than text.
+    pub(super) is_multimodal: bool,
+    /// What follows `WITH` in its label.
+    pub(super) exception: Option<String>,
 }
 
-/// What the walk found above a model.
-#[derive(Debug, Default)]
-pub struct Above {
-    /// Carried licenses by key and mode.
-    pub carried: Vec<Carried>,
-    /// Ancestors in a weights path that have no license.
-    pub unlabeled: Vec<Vec<usize>>,
-    /// Parents that the weights contradict.
-    pub contradicted: Vec<usize>,
-    /// The model is among its own ancestors.
-    pub in_cycle: bool,
-    /// Whether any ancestor exists.
-    pub has_ancestors: bool,
-}
-
-/// A graph prepared for judging: each model's label resolved once.
+/// A graph prepared for judging: each label resolved once, links sorted, cycles cut.
+#[derive(Debug)]
 pub struct Engine<'a> {
     /// The licenses.
     pub catalogue: &'a Catalogue,
     /// The models.
     pub graph: &'a Graph,
-    /// Each model's resolved label.
+    /// What each model's label and files resolve to.
     pub resolved: Vec<Resolved>,
+    pub(super) ways: Ways,
 }
 
 impl<'a> Engine<'a> {
-    /// Resolves all labels.
+    /// Resolves all labels, and prepares the lineage.
     pub fn new(catalogue: &'a Catalogue, graph: &'a Graph) -> Self {
-        let resolve = |model: &ModelFacts| {
-            let mut resolved = label::resolve(catalogue, &model.labels, model.license_name.as_deref());
-            if let Some(own) = catalogue.published_by_licensor(&model.id)
-                && !resolved.known.contains(&own)
-            {
-                // The licensor's own release: its terms hold whatever the label says.
-                resolved.unresolved.clear();
-                resolved.known.push(own);
-            }
-            resolved
-        };
-        let resolved = graph.models.iter().map(resolve).collect();
-        Self { catalogue, graph, resolved }
+        let resolved = graph.models.iter().map(|model| label::resolve(catalogue, model)).collect();
+        Self { catalogue, graph, resolved, ways: Ways::new(graph) }
     }
 
-    /// Judges one model.
-    pub fn judge(&self, model: usize) -> Judgement {
+    /// Judges one model under the intended use and the policy of its namespace.
+    pub fn judge(&self, model: usize, terms: &Terms) -> Judgement {
+        let above = self.ways.above(model);
+        let resolved = &self.resolved[model];
         let facts = &self.graph.models[model];
-        let above = self.walk(model);
-        let mut findings = rules::about_label(self, model, &above);
-        for carried in &above.carried {
-            findings.extend(rules::about_carried(self, model, carried, &above));
+        let mut outcomes: Vec<Outcome> = match resolved.branches.is_empty() {
+            true => vec![self.evaluate(model, &[], &above, terms)],
+            false => resolved.branches.iter().map(|own| self.evaluate(model, own, &above, terms)).collect(),
+        };
+        let weights: Vec<[usize; 4]> = outcomes.iter().map(|outcome| weigh(&outcome.findings)).collect();
+        let best = (0..outcomes.len()).min_by_key(|place| (weights[*place], *place)).unwrap_or(0);
+        let is_decisive = weights.iter().any(|weight| *weight != weights[best]);
+        let outcome = outcomes.swap_remove(best);
+        let own = resolved.branches.get(best).map(Vec::as_slice).unwrap_or_default();
+        let mut choices = outcome.choices;
+        if is_decisive {
+            choices.insert(0, format!("{}: {}", facts.id, self.spell(own)));
         }
-        findings.extend(rules::about_lineage(self, model, &above));
-        if facts.is_private {
-            findings = put_to_sleep(findings, &facts.id);
-        }
-        let findings = tidy(findings);
         Judgement {
             id: facts.id.clone(),
             declared: (!facts.labels.is_empty()).then(|| facts.labels.join(", ")),
-            expression: self.expression(model, &above),
-            position: self.position(model, &above, &findings),
-            obligations: rules::obligations(self, model, &above),
-            findings,
+            expression: self.expression(model, if is_decisive { Some(own) } else { None }, &above, &outcome.carried),
+            choices,
+            position: self.position(model, &above, &outcome.findings),
+            obligations: outcome.obligations,
+            findings: outcome.findings,
         }
     }
 
@@ -110,147 +80,225 @@ impl<'a> Engine<'a> {
         path.iter().map(|index| self.graph.models[*index].id.clone()).collect()
     }
 
-    /// Walks the ancestors breadth first; ties go by name. The first path to an ancestor in a mode is its shortest.
-    fn walk(&self, model: usize) -> Above {
-        let mut above = Above::default();
-        let mut seen = HashSet::from([(model, Mode::Weights)]);
-        let mut best: BTreeMap<(usize, Mode), Carried> = BTreeMap::new();
-        let mut queue = VecDeque::from([(model, Mode::Weights, vec![model], None::<Relation>, false)]);
-        while let Some((at, mode, path, first, uncertain)) = queue.pop_front() {
-            let mut edges: Vec<_> = self.graph.parents[at].iter().collect();
-            edges.sort_by(|a, b| self.graph.models[a.parent].id.cmp(&self.graph.models[b.parent].id));
-            for edge in edges {
-                if edge.is_contradicted {
-                    above.contradicted.extend((at == model).then_some(edge.parent));
-                    continue;
-                }
-                above.in_cycle |= edge.parent == model;
-                let mode = mode.max(mode_of(edge.link));
-                if edge.parent == model || !seen.insert((edge.parent, mode)) {
-                    continue;
-                }
-                above.has_ancestors = true;
-                let mut path = path.clone();
-                path.push(edge.parent);
-                let relation = first.unwrap_or(relation_of(edge.link));
-                let uncertain =
-                    uncertain || edge.certainty == Certainty::Detected || edge.link == Link::Made(Relation::Unknown);
-                self.contribute(model, mode, &path, relation, uncertain, &mut best, &mut above);
-                queue.push_back((edge.parent, mode, path, Some(relation), uncertain));
-            }
-        }
-        above.carried = best.into_values().collect();
-        above
+    /// Judges with one alternative of the model's own label.
+    fn evaluate(&self, model: usize, own: &[Named], above: &Above, terms: &Terms) -> Outcome {
+        let facts = &self.graph.models[model];
+        let by_visibility = if facts.is_private { Distribution::Private } else { Distribution::Public };
+        let resolved = &self.resolved[model];
+        let has_other_label = resolved.source == Source::Files;
+        let label = if has_other_label { resolved.label.first().map(Vec::as_slice).unwrap_or_default() } else { own };
+        let base = Subject {
+            engine: self,
+            model,
+            own,
+            label,
+            above,
+            carried: &[],
+            profile: &terms.profile,
+            distribution: terms.profile.visibility.unwrap_or(by_visibility),
+        };
+        let (carried, choices) = self.gather(&base, terms);
+        let subject = Subject { carried: &carried, ..base };
+        let findings = rules::judge(&subject, &terms.policy);
+        let obligations = rules::obligations(&subject);
+        Outcome { findings, obligations, carried, choices }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the state of one walk, used nowhere else")]
-    fn contribute(
-        &self,
-        model: usize,
-        mode: Mode,
-        path: &[usize],
-        relation: Relation,
-        is_uncertain: bool,
-        best: &mut BTreeMap<(usize, Mode), Carried>,
-        above: &mut Above,
-    ) {
-        let ancestor = path[path.len() - 1];
-        let resolved = &self.resolved[ancestor];
-        if resolved.is_empty() && mode == Mode::Weights {
-            above.unlabeled.push(path.to_vec());
-        }
-        for license in resolved.known.iter().copied().filter(|_| !resolved.is_choice || resolved.known.len() == 1) {
-            if self.is_exempt(model, ancestor, license) {
-                continue;
+    /// The licenses that reach a model. Where an ancestor's label offers alternatives, the one that is best for the user
+    /// is taken, and named.
+    fn gather(&self, base: &Subject<'_>, terms: &Terms) -> (Vec<Carried>, Vec<String>) {
+        let mut all: Vec<Carried> = Vec::new();
+        let mut choices: Vec<String> = Vec::new();
+        let mut chosen: Vec<(usize, usize)> = Vec::new();
+        let order = order(base.above);
+        for visit in order.iter().copied() {
+            let ancestor = base.above.visits[visit].model;
+            let resolved = &self.resolved[ancestor];
+            let branch = match resolved.branches.len() {
+                0 => continue,
+                1 => 0,
+                _ => match chosen.iter().find(|(known, _)| *known == ancestor) {
+                    Some((_, branch)) => *branch,
+                    None => {
+                        let (branch, is_decisive) = self.choose(base, ancestor, &order, terms);
+                        chosen.push((ancestor, branch));
+                        if is_decisive {
+                            let id = &self.graph.models[ancestor].id;
+                            choices.push(format!("{id}: {}", self.spell(&resolved.branches[branch])));
+                        }
+                        branch
+                    }
+                },
+            };
+            for carried in self.offers(base.model, base.above, visit, branch) {
+                let same = |other: &Carried| {
+                    (other.license, other.class, other.is_multimodal)
+                        == (carried.license, carried.class, carried.is_multimodal)
+                };
+                if !all.iter().any(same) {
+                    all.push(carried);
+                }
             }
-            // A stronger mode makes a weaker one superfluous.
-            let has_stronger = best.range((license, Mode::Weights)..(license, mode)).next().is_some();
-            if !has_stronger {
-                let carried = Carried { license, mode, path: path.to_vec(), relation, is_uncertain };
-                best.entry((license, mode)).or_insert(carried);
-            }
         }
+        // A license that binds by the weights binds no less by outputs or beside them.
+        let strongest = |license: usize| {
+            let sure = all.iter().filter(|other| other.license == license && !other.class.is_uncertain);
+            sure.map(|other| other.class.mode).min()
+        };
+        let is_needed: Vec<bool> = all
+            .iter()
+            .map(|carried| strongest(carried.license).is_none_or(|mode| carried.class.mode <= mode))
+            .collect();
+        let mut needed = is_needed.into_iter();
+        all.retain(|_| needed.next().unwrap_or(true));
+        choices.sort();
+        (all, choices)
+    }
+
+    /// What an ancestor contributes at a step, with one alternative of its label.
+    fn offers(&self, model: usize, above: &Above, visit: usize, branch: usize) -> Vec<Carried> {
+        let step = &above.visits[visit];
+        let named = &self.resolved[step.model].branches[branch];
+        let offer = |named: &Named| {
+            let license = named.known().filter(|license| !self.is_exempt(model, step.model, *license))?;
+            Some(Carried {
+                license,
+                class: step.class,
+                visit,
+                is_multimodal: self.is_multimodal(step.model),
+                exception: named.exception.clone(),
+            })
+        };
+        named.iter().filter_map(offer).collect()
+    }
+
+    /// The alternative of an ancestor's label whose findings, alone, are the mildest; whether it matters.
+    fn choose(&self, base: &Subject<'_>, ancestor: usize, order: &[usize], terms: &Terms) -> (usize, bool) {
+        let weight = |branch: usize| {
+            let visits = order.iter().filter(|visit| base.above.visits[**visit].model == ancestor);
+            let carried: Vec<Carried> =
+                visits.flat_map(|visit| self.offers(base.model, base.above, *visit, branch)).collect();
+            let subject = Subject { carried: &carried, ..*base };
+            let findings = carried.iter().flat_map(|carried| rules::about_carried(&subject, carried, &terms.policy));
+            let findings: Vec<Finding> = findings.collect();
+            // Without findings, the one that asks less.
+            (weigh(&findings), rules::obligations(&subject).len())
+        };
+        let count = self.resolved[ancestor].branches.len();
+        let weights: Vec<_> = (0..count).map(weight).collect();
+        let best = (0..count).min_by_key(|branch| (weights[*branch], *branch)).unwrap_or(0);
+        (best, weights.iter().any(|weight| weight.0 != weights[best].0))
     }
 
     /// A licensor is not bound by its own license; for general licenses, neither is the ancestor's own namespace.
-    fn is_exempt(&self, model: usize, ancestor: usize, license: usize) -> bool {
+    pub(super) fn is_exempt(&self, model: usize, ancestor: usize, license: usize) -> bool {
         let id = &self.graph.models[model].id;
-        if self.catalogue.published_by_licensor(id) == Some(license) {
-            return true;
+        if self.catalogue.license(license).has_one_licensor() {
+            return self.catalogue.is_licensors_own(id, license);
         }
-        let namespace = |id: &str| id.split('/').next().unwrap_or_default().to_lowercase();
-        let is_own = namespace(id) == namespace(&self.graph.models[ancestor].id);
-        is_own && !self.catalogue.licenses[license].has_one_licensor()
+        rules::same_namespace(id, &self.graph.models[ancestor].id)
     }
 
-    fn expression(&self, model: usize, above: &Above) -> Option<String> {
-        let own = self.resolved[model].known.iter().copied();
-        let binding = above.carried.iter().filter(|c| !self.catalogue.licenses[c.license].is_permissive());
+    pub(super) fn is_multimodal(&self, model: usize) -> bool {
+        let facts = &self.graph.models[model];
+        facts.is_multimodal.unwrap_or_else(|| self.catalogue.is_multimodal(&facts.id))
+    }
+
+    fn spell(&self, named: &[Named]) -> String {
+        named.iter().map(|named| self.spell_one(named)).collect::<Vec<_>>().join(" AND ")
+    }
+
+    fn spell_one(&self, named: &Named) -> String {
+        let name = match &named.name {
+            label::Name::Known(index) => self.catalogue.license(*index).expression(),
+            label::Name::Unlisted(name) => super::catalogue::license_ref(name),
+        };
+        match &named.exception {
+            Some(exception) => format!("{name} WITH {exception}"),
+            None => name,
+        }
+    }
+
+    /// What the model declares for its own contribution, and every carried license that does not allow other terms over
+    /// the whole.
+    fn expression(&self, model: usize, chosen: Option<&[Named]>, above: &Above, carried: &[Carried]) -> Option<String> {
+        let resolved = &self.resolved[model];
         let mut names: Vec<String> = Vec::new();
-        for license in own.chain(binding.map(|carried| carried.license)) {
-            let name = self.catalogue.licenses[license].expression();
-            if !names.contains(&name) {
-                names.push(name);
+        let branches = match chosen {
+            Some(_) => &[],
+            None => resolved.branches.as_slice(),
+        };
+        match branches {
+            [] => names.extend(chosen.into_iter().flatten().map(|named| self.spell_one(named))),
+            [one] => names.extend(one.iter().map(|named| self.spell_one(named))),
+            several => {
+                let spelled: Vec<String> = several
+                    .iter()
+                    .map(|one| if one.len() > 1 { format!("({})", self.spell(one)) } else { self.spell(one) })
+                    .collect();
+                names.push(spelled.join(" OR "));
             }
         }
-        for label in &self.resolved[model].unread {
-            names.push(label.clone());
+        let is_choice = branches.len() > 1;
+        let binds = |carried: &&Carried| {
+            let license = self.catalogue.license(carried.license);
+            let by_definition = super::catalogue::Outputs::Derivative { is_qualified: false };
+            let is_part = carried.class.mode <= Mode::Adapter
+                || (carried.class.mode == Mode::Output && license.traits.outputs == by_definition);
+            is_part && !license.is_permissive()
+        };
+        let mut binding: Vec<String> =
+            carried.iter().filter(binds).map(|carried| self.catalogue.license(carried.license).expression()).collect();
+        binding.extend(self.unlisted_above(model, above));
+        binding.sort();
+        binding.dedup();
+        binding.retain(|name| !names.contains(name));
+        if is_choice && !binding.is_empty() {
+            names[0] = format!("({})", names[0]);
         }
-        for label in &self.resolved[model].unresolved {
-            names.push(format!("LicenseRef-{label}"));
-        }
-        let operator = if self.resolved[model].is_choice && above.carried.is_empty() { " OR " } else { " AND " };
-        (!names.is_empty()).then(|| names.join(operator))
+        names.extend(binding);
+        (!names.is_empty()).then(|| names.join(" AND "))
+    }
+
+    /// Licenses of ancestors in the weights that name no text that we know.
+    fn unlisted_above(&self, model: usize, above: &Above) -> Vec<String> {
+        let is_part = |step: &&super::walk::Visit| step.depth > 0 && step.class.mode == Mode::Weights;
+        let is_foreign = |step: &&super::walk::Visit| {
+            !rules::same_namespace(&self.graph.models[model].id, &self.graph.models[step.model].id)
+        };
+        let steps = above.visits.iter().filter(is_part).filter(is_foreign);
+        let named = steps.filter_map(|step| self.resolved[step.model].branches.first()).flatten();
+        named.filter(|named| named.known().is_none()).map(|named| self.spell_one(named)).collect()
     }
 
     fn position(&self, model: usize, above: &Above, findings: &[Finding]) -> String {
-        let knows_nothing = self.resolved[model].is_empty() && above.carried.is_empty();
-        if knows_nothing {
+        let is_labeled = |step: &super::walk::Visit| !self.resolved[step.model].is_empty();
+        if self.resolved[model].is_empty() && !above.visits.iter().any(is_labeled) {
             return "unknown".to_owned();
         }
         findings.iter().map(|finding| finding.severity).max().map_or("clear", Severity::as_str).to_owned()
     }
 }
 
-fn relation_of(link: Link) -> Relation {
-    match link {
-        Link::Made(relation) => relation,
-        _ => Relation::Unknown,
-    }
+/// Steps by length; among equal ones the more certain, then the alphabet.
+fn order(above: &Above) -> Vec<usize> {
+    let mut order: Vec<usize> = (1..above.visits.len()).collect();
+    order.sort_by_key(|visit| {
+        let step = &above.visits[*visit];
+        (step.depth, std::cmp::Reverse(step.least()), *visit)
+    });
+    order
 }
 
-fn mode_of(link: Link) -> Mode {
-    match link {
-        Link::Made(Relation::Adapter) => Mode::Adapter,
-        Link::Made(Relation::Distill) => Mode::Output,
-        _ => Mode::Weights,
-    }
+struct Outcome {
+    findings: Vec<Finding>,
+    obligations: Vec<super::Obligation>,
+    carried: Vec<Carried>,
+    choices: Vec<String>,
 }
 
-/// Duties of distribution sleep while a model is private; limits on use stay.
-fn put_to_sleep(findings: Vec<Finding>, id: &str) -> Vec<Finding> {
-    let stays = |finding: &Finding| matches!(finding.rule.as_str(), "NC_USE" | "OUTPUT_BAN" | "CYCLE");
-    let (mut awake, asleep): (Vec<_>, Vec<_>) = findings.into_iter().partition(stays);
-    if let Some(first) = asleep.first() {
-        awake.push(Finding {
-            rule: "PRIVATE_DORMANT".to_owned(),
-            severity: Severity::Notice,
-            about: first.license.clone().unwrap_or_else(|| id.to_owned()),
-            message: format!("{} findings would wake if this private model were published", asleep.len()),
-            license: first.license.clone(),
-            section: first.section.clone(),
-            path: first.path.clone(),
-            remedy: "judge again before publishing".to_owned(),
-            waiver: None,
-        });
-    }
-    awake
-}
-
-/// One finding per rule, subject and end of path; the gravest first.
-fn tidy(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by(|a, b| (b.severity, &a.rule, &a.about, &a.path).cmp(&(a.severity, &b.rule, &b.about, &b.path)));
-    let mut seen = HashSet::new();
-    findings.retain(|f| seen.insert((f.rule.clone(), f.about.clone(), f.path.last().cloned())));
-    findings
+/// How many findings there are, the gravest kind first.
+fn weigh(findings: &[Finding]) -> [usize; 4] {
+    let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    [Severity::Violation, Severity::Incomplete, Severity::Review, Severity::Notice].map(count)
 }

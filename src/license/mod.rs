@@ -6,16 +6,22 @@
 pub mod catalogue;
 pub mod db;
 pub mod export;
+pub mod finding;
 pub mod graph;
+pub mod inputs;
 pub mod judge;
 pub mod kit;
 pub mod label;
+pub mod offline;
 pub mod profile;
 pub mod report;
-mod rules;
+pub mod rules;
+pub mod text;
 pub mod waiver;
+mod walk;
+pub mod what_if;
 
-use serde::{Deserialize, Serialize};
+pub use finding::{Finding, Judgement, Obligation, Severity};
 
 /// What every report says once.
 pub const DISCLAIMER: &str = "This report states what the texts and labels say. It is not legal advice.";
@@ -29,88 +35,4 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-}
-
-/// How grave a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Worth knowing.
-    Notice,
-    /// A person must decide.
-    Review,
-    /// A duty whose evidence is checkably missing.
-    Incomplete,
-    /// The text forbids what is there.
-    Violation,
-}
-
-impl Severity {
-    /// The word in the database and in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Notice => "notice",
-            Self::Review => "review",
-            Self::Incomplete => "incomplete",
-            Self::Violation => "violation",
-        }
-    }
-}
-
-/// What the audit found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Finding {
-    /// Stable id of the rule.
-    pub rule: String,
-    /// How grave.
-    pub severity: Severity,
-    /// The license or the model it is about.
-    pub about: String,
-    /// What is wrong, in a sentence.
-    pub message: String,
-    /// Key of the license, when it is about one.
-    pub license: Option<String>,
-    /// The clause.
-    pub section: Option<String>,
-    /// From the model to the ancestor whose license decides.
-    pub path: Vec<String>,
-    /// What mends it.
-    pub remedy: String,
-    /// Who accepted it, when somebody did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiver: Option<waiver::Waived>,
-}
-
-/// What a license asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Obligation {
-    /// Which duty.
-    pub id: String,
-    /// In plain words.
-    pub summary: String,
-    /// Key of the license.
-    pub license: String,
-    /// The clause.
-    pub section: String,
-    /// The models through which it reaches this one.
-    pub via: Vec<String>,
-    /// `yes`, `no` or `unchecked`.
-    pub satisfied: String,
-}
-
-/// A model's license situation.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-pub struct Judgement {
-    /// The model.
-    pub id: String,
-    /// The label as declared.
-    pub declared: Option<String>,
-    /// What holds for the whole, as an SPDX expression.
-    pub expression: Option<String>,
-    /// `clear`, `notice`, `review`, `incomplete`, `violation` or `unknown`.
-    pub position: String,
-    /// What the carried licenses ask.
-    pub obligations: Vec<Obligation>,
-    /// What was found.
-    pub findings: Vec<Finding>,
 }

@@ -9,6 +9,7 @@ use super::super::{
     catalogue::CATALOGUE,
     graph::{Certainty, Edge, FileFacts, Graph, LicenseText, Link as Kind, ModelFacts},
     judge::Engine,
+    profile::Terms,
 };
 use crate::{
     digest::Digest,
@@ -51,7 +52,7 @@ async fn rejudge(db: &mut PgConnection, subjects: Option<&[i64]>) -> Result<usiz
         let rows: HashMap<String, i64> = graph.models.iter().map(|m| (m.id.clone(), m.row)).collect();
         let judgements: Vec<(i64, Judgement)> = (0..graph.models.len())
             .filter(|index| is_subject(graph.models[*index].row))
-            .map(|index| (graph.models[index].row, engine.judge(index)))
+            .map(|index| (graph.models[index].row, engine.judge(index, &Terms::default())))
             .collect();
         (judgements, rows)
     });
