@@ -56,12 +56,15 @@ pub struct ServeOptions {
     /// Jobs that run at the same time in this process; 0 leaves them to `herdbook worker`
     #[arg(long, env = "HERDBOOK_JOBS", default_value_t = 1, value_name = "N")]
     pub jobs: usize,
+    /// Let webhooks be told inside this server's own network
+    #[arg(long, env = "HERDBOOK_WEBHOOK_PRIVATE")]
+    pub webhook_private: bool,
 }
 
 impl ServeOptions {
     /// Options of a process that serves nothing.
     pub fn offline() -> Self {
         let listen = "127.0.0.1:0".to_owned();
-        Self { listen, public_url: None, trust_proxy: false, http_workers: 1, jobs: 0 }
+        Self { listen, public_url: None, trust_proxy: false, http_workers: 1, jobs: 0, webhook_private: false }
     }
 }

@@ -18,6 +18,7 @@ pub mod db;
 pub mod demo;
 pub mod digest;
 pub mod formats;
+pub mod hooks;
 pub mod http;
 pub mod import;
 pub mod jobs;

@@ -23,21 +23,22 @@ const MAY_USE: &[(&str, &str)] = &[
     ("xet", "catalog db digest name storage"),
     ("lineage", "auth catalog codec db digest formats name storage"),
     ("license", "auth catalog db digest formats lineage name storage tally"),
+    ("hooks", "auth catalog db"),
     ("smoke", "catalog db digest formats name storage"),
     ("import", "auth catalog db digest formats license lineage name"),
     ("demo", "digest formats name smoke"),
     ("app", "config db lineage storage tally telemetry xet"),
     (
         "jobs",
-        "app auth catalog codec config db digest formats import license lineage name smoke storage tally telemetry xet",
+        "app auth catalog codec config db digest formats hooks import license lineage name smoke storage tally telemetry xet",
     ),
     (
         "http",
-        "app auth catalog codec config db digest formats import jobs license lineage name smoke storage tally telemetry xet",
+        "app auth catalog codec config db digest formats hooks import jobs license lineage name smoke storage tally telemetry xet",
     ),
     (
         "cli",
-        "app auth catalog codec config db demo digest formats http import jobs license lineage name smoke storage \
+        "app auth catalog codec config db demo digest formats hooks http import jobs license lineage name smoke storage \
          tally telemetry xet",
     ),
 ];

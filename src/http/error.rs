@@ -15,7 +15,7 @@ use actix_web::{
 use serde_json::json;
 use tracing::error;
 
-use crate::{auth, catalog, import, jobs, license, lineage, name, smoke, storage, xet};
+use crate::{auth, catalog, hooks, import, jobs, license, lineage, name, smoke, storage, xet};
 
 /// An error as a client sees it.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl ResponseError for HubError {
             "model-not-found" => Some("RepoNotFound"),
             "revision-not-found" | "ref-not-found" => Some("RevisionNotFound"),
             "file-not-found" => Some("EntryNotFound"),
-            "quarantined" => Some("GatedRepo"),
+            "quarantined" | "license-held" => Some("GatedRepo"),
             _ => None,
         };
         if let Some(code) = code {
@@ -278,7 +278,28 @@ impl From<license::Error> for ApiError {
     fn from(error: license::Error) -> Self {
         match error {
             license::Error::Database(error) => error.into(),
+            license::Error::Auth(error) => error.into(),
+            license::Error::Catalog(error) => error.into(),
+            license::Error::Storage(error) => error.into(),
+            license::Error::Engine(_) => Self::internal(&error),
+            license::Error::NotFound(message) => Self::not_found(message),
+            license::Error::Entry(message) => Self::new(StatusCode::BAD_REQUEST, "bad-license-entry", message),
             other => Self::bad_request(other.to_string()),
+        }
+    }
+}
+
+impl From<hooks::Error> for ApiError {
+    fn from(error: hooks::Error) -> Self {
+        use hooks::Error as E;
+        match error {
+            E::Auth(error) => error.into(),
+            E::Catalog(error) => error.into(),
+            E::Database(error) => error.into(),
+            E::NotFound => Self::not_found(error.to_string()),
+            E::BadAddress(message) => Self::new(StatusCode::BAD_REQUEST, "bad-webhook", message),
+            E::TooMany => Self::new(StatusCode::CONFLICT, "too-many-webhooks", error.to_string()),
+            E::NotDelivered(_) => Self::internal(&error),
         }
     }
 }
@@ -304,7 +325,9 @@ impl From<jobs::publish::Error> for ApiError {
         match error {
             E::Catalog(error) => error.into(),
             E::Lineage(error) => error.into(),
+            E::License(error) => error.into(),
             E::Queue(error) => error.into(),
+            blocked @ E::Blocked { .. } => Self::new(StatusCode::FORBIDDEN, "license-policy", blocked.to_string()),
         }
     }
 }

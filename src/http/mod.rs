@@ -7,6 +7,7 @@ pub mod error;
 pub mod extract;
 pub mod health;
 pub mod hub;
+pub(crate) mod kit;
 pub mod middleware;
 pub mod origin;
 pub mod routes;

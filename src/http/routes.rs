@@ -3,7 +3,10 @@
 use actix_web::web::{ServiceConfig, delete, get, head, post, put};
 
 use super::{
-    api::{audit, evidence, files, import, lineage, models, openapi, registry, smoke, uploads},
+    api::{
+        audit, catalogue, evidence, files, hooks, import, license, lineage, models, openapi, policy, registry, smoke,
+        uploads, waivers,
+    },
     health, hub, ui,
 };
 
@@ -31,8 +34,21 @@ fn api(config: &mut ServiceConfig) {
         .route("/api/v1/events", get().to(registry::list_events))
         .route("/api/v1/import", post().to(import::post_import))
         .route("/api/v1/audit", get().to(audit::get_audit))
-        .route("/api/v1/licenses", get().to(audit::list_licenses))
-        .route("/api/v1/licenses/{key}", get().to(audit::get_license_terms))
+        .route("/api/v1/license/what-if", post().to(license::post_what_if))
+        .route("/api/v1/licenses", get().to(catalogue::list_licenses))
+        .route("/api/v1/licenses/{key}", get().to(catalogue::get_license_terms))
+        .route("/api/v1/licenses/{key}", put().to(catalogue::put_license))
+        .route("/api/v1/licenses/{key}", delete().to(catalogue::delete_license))
+        .route("/api/v1/policy", get().to(policy::get_policy))
+        .route("/api/v1/policy", put().to(policy::put_policy))
+        .route("/api/v1/waivers", get().to(waivers::list_waivers))
+        .route("/api/v1/waivers", post().to(waivers::create_waiver))
+        .route("/api/v1/waivers/{id}", delete().to(waivers::delete_waiver))
+        .route("/api/v1/namespaces/{ns}/waiver-rights", get().to(waivers::get_rights))
+        .route("/api/v1/namespaces/{ns}/waiver-rights", put().to(waivers::put_right))
+        .route("/api/v1/namespaces/{ns}/webhooks", get().to(hooks::list_hooks))
+        .route("/api/v1/namespaces/{ns}/webhooks", post().to(hooks::create_hook))
+        .route("/api/v1/namespaces/{ns}/webhooks/{id}", delete().to(hooks::delete_hook))
         .route("/api/v1/identify", post().to(evidence::post_identify))
         .route("/api/v1/namespaces/{ns}/lineage-policy", get().to(evidence::get_policy))
         .route("/api/v1/namespaces/{ns}/lineage-policy", put().to(evidence::put_policy))
@@ -42,7 +58,9 @@ fn api(config: &mut ServiceConfig) {
         .route("/api/v1/models/{ns}/{name}", get().to(models::get_model))
         .route("/api/v1/models/{ns}/{name}", put().to(models::put_model))
         .route("/api/v1/models/{ns}/{name}", delete().to(models::delete_model))
-        .route("/api/v1/models/{ns}/{name}/license", get().to(audit::get_license))
+        .route("/api/v1/models/{ns}/{name}/license", get().to(license::get_license))
+        .route("/api/v1/models/{ns}/{name}/license/kit", get().to(license::get_kit))
+        .route("/api/v1/models/{ns}/{name}/license/kit", post().to(license::post_kit))
         .route("/api/v1/models/{ns}/{name}/lineage", get().to(lineage::get_lineage))
         .route("/api/v1/models/{ns}/{name}/lineage/{parent_ns}/{parent_name}", get().to(evidence::get_link))
         .route(

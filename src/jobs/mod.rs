@@ -6,6 +6,7 @@ mod adopt_orphans;
 mod check_lineage;
 mod compare_weights;
 mod count_descendants;
+pub(crate) mod deliver_hook;
 pub mod fingerprint;
 mod judge_license;
 pub mod publish;
@@ -20,8 +21,9 @@ pub use adopt_orphans::AdoptOrphans;
 pub use check_lineage::CheckLineage;
 pub use compare_weights::CompareWeights;
 pub use count_descendants::CountDescendants;
+pub use deliver_hook::DeliverHook;
 pub use fingerprint::FingerprintRevision;
-pub use judge_license::JudgeLicense;
+pub use judge_license::{EndWaiver, JudgeLicense, JudgeLicenses};
 pub use smoke_test::SmokeTest;
 
 /// How a run of a job ended.
@@ -60,6 +62,9 @@ async fn run(app: &App, kind: &str, payload: serde_json::Value) -> Outcome {
     match kind {
         SmokeTest::KIND => run_as::<SmokeTest>(app, payload).await,
         JudgeLicense::KIND => run_as::<JudgeLicense>(app, payload).await,
+        JudgeLicenses::KIND => run_as::<JudgeLicenses>(app, payload).await,
+        EndWaiver::KIND => run_as::<EndWaiver>(app, payload).await,
+        DeliverHook::KIND => run_as::<DeliverHook>(app, payload).await,
         FingerprintRevision::KIND => run_as::<FingerprintRevision>(app, payload).await,
         CheckLineage::KIND => run_as::<CheckLineage>(app, payload).await,
         AdoptOrphans::KIND => run_as::<AdoptOrphans>(app, payload).await,

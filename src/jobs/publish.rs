@@ -8,6 +8,7 @@ use crate::{
     app::App,
     auth::Caller,
     catalog::{self, Commit, Kind, Model, Published},
+    license::{self, gate},
     lineage,
 };
 
@@ -20,6 +21,20 @@ pub enum Error {
     /// A claim was refused, for instance because it would close a cycle.
     #[error(transparent)]
     Lineage(#[from] lineage::Error),
+    /// The policy of the namespace refuses it.
+    #[error(
+        "the license policy of `{namespace}` refuses this push. {reason}. Nothing was published; whoever administers the \
+         namespace can change its policy, and a waiver accepts a finding"
+    )]
+    Blocked {
+        /// The namespace.
+        namespace: String,
+        /// The findings.
+        reason: String,
+    },
+    /// The license engine failed.
+    #[error(transparent)]
+    License(#[from] license::Error),
     /// The queue failed.
     #[error(transparent)]
     Queue(#[from] queue::Error),
@@ -49,6 +64,11 @@ pub async fn publish_and_enqueue(
     if is_main {
         let viewer = caller.viewer();
         lineage::record_from_files(tx, &app.store, model, &published.revision, &published.files, &viewer).await?;
+        let namespace = model.name.namespace();
+        let blocks = gate::find_push_blocks(tx, &app.store, model.id, namespace).await?;
+        if !blocks.is_empty() {
+            return Err(Error::Blocked { namespace: namespace.to_owned(), reason: gate::explain(&blocks) });
+        }
         follow_up(tx, model.id, published.revision.id).await?;
     }
     Ok(published)

@@ -36,6 +36,24 @@ pub async fn enqueue<J: Job>(db: &mut PgConnection, job: &J) -> Result<(), Error
     Ok(())
 }
 
+/// Puts a job into the queue that is due at a time.
+pub async fn enqueue_at<J: Job>(db: &mut PgConnection, job: &J, at: OffsetDateTime) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        insert into jobs (kind, payload, dedupe, model_id, run_at) values ($1, $2, $3, $4, $5)
+        on conflict (kind, dedupe) where state = 'pending' do nothing
+        "#,
+        J::KIND,
+        serde_json::to_value(job)?,
+        job.dedupe(),
+        job.model_id(),
+        at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// A job that this worker has the right to run.
 #[derive(Debug)]
 pub struct Claimed {

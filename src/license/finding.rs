@@ -31,6 +31,11 @@ impl Severity {
             Self::Violation => "violation",
         }
     }
+
+    /// Reads the word; a position that is none (`clear`, `unknown`) gives `None`.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == word)
+    }
 }
 
 /// What the audit found.

@@ -1,190 +1,346 @@
-//! License positions, findings and the catalogue of licenses.
+//! Audits: the findings of a model, a namespace or everything, in forms that other tools read; streamed.
+
+use std::str::FromStr as _;
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     http::header,
-    web::{Data, Json, Path, Query},
+    web::{Data, Query},
 };
 use bytes::Bytes;
-use futures::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use super::readable;
+use super::{license::UseQuery, readable};
 use crate::{
     app::App,
-    auth::Caller,
-    auth::Viewer,
+    auth::{Caller, Viewer},
     http::{
         error::{ApiError, ApiResult},
         extract::ModelPath,
+        origin::base_url,
     },
     license::{
-        DISCLAIMER,
-        catalogue::CATALOGUE,
-        db::{self, Filter},
-        export,
+        self, DISCLAIMER,
+        current::load_catalogue,
+        db::{self, Filter, ReportScope},
+        export::{Exporter, Format, exporter},
+        profile::Profile,
+        question::{self, Question},
+        report::{ReportInfo, ReportModel},
     },
 };
 
 /// Findings that are read from the database at once.
 const BATCH: i64 = 2000;
-
-/// Returns a model's license position with its obligations and findings.
-#[utoipa::path(get, path = "/api/v1/models/{ns}/{name}/license", tag = "licenses",
-    params(("ns" = String, Path), ("name" = String, Path)), responses((status = 200, body = Object), (status = 404)))]
-pub async fn get_license(app: Data<App>, caller: Caller, path: Path<ModelPath>) -> ApiResult<Json<Value>> {
-    let mut db = app.db.acquire().await?;
-    let model = readable(&mut db, &caller, &path).await?;
-    let position = db::find_position(&mut db, &caller.viewer(), model.id).await?;
-    let findings = db::list_model_findings(&mut db, &caller.viewer(), model.id).await?;
-    let rfc3339 = |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).ok();
-    Ok(Json(json!({
-        "model": model.name.to_string(),
-        "declared": model.license,
-        "expression": position.as_ref().and_then(|p| p.expression.clone()),
-        "position": model.position,
-        "obligations": position.as_ref().map_or_else(|| json!([]), |p| p.obligations.clone()),
-        "findings": findings,
-        "computed_at": position.and_then(|p| rfc3339(p.computed_at)),
-        "disclaimer": DISCLAIMER,
-    })))
-}
+/// Models that are read from the database at once.
+const MODELS: i64 = 500;
+/// Bytes that are sent at once, about.
+const PIECE: usize = 64 * 1024;
 
 /// What to audit, and as what.
 #[derive(Debug, Deserialize, IntoParams)]
 pub struct AuditQuery {
     /// `NAMESPACE/NAME` for one model, `NAMESPACE` for the models of one; everything unless said.
     scope: Option<String>,
-    /// Only findings of this severity.
+    /// Only findings of this severity; of models that have one, in formats that list models.
     severity: Option<String>,
-    /// Only findings of this rule.
+    /// Only findings of this rule; of models that have one, in formats that list models.
     rule: Option<String>,
-    /// `json` (the default) or `csv`.
+    /// `json` (the default), `csv`, `cyclonedx`, `spdx` or `sarif`.
     format: Option<String>,
 }
 
-/// Returns the findings of a model, a namespace, or everything, with a summary; streamed.
-#[utoipa::path(get, path = "/api/v1/audit", tag = "licenses", params(AuditQuery),
-    responses((status = 200, body = Object), (status = 404)))]
-pub async fn get_audit(app: Data<App>, caller: Caller, query: Query<AuditQuery>) -> ApiResult<HttpResponse> {
+/// Returns the findings of a model, a namespace, or everything; for a use that is not on record when one is asked for.
+#[utoipa::path(get, path = "/api/v1/audit", tag = "licenses", params(AuditQuery, UseQuery),
+    responses((status = 200, body = Object), (status = 400), (status = 404)))]
+pub async fn get_audit(
+    app: Data<App>,
+    caller: Caller,
+    request: HttpRequest,
+    query: Query<AuditQuery>,
+    intended: Query<UseQuery>,
+) -> ApiResult<HttpResponse> {
     let query = query.into_inner();
     let viewer = caller.viewer();
+    let asked = query.format.as_deref().unwrap_or("json");
+    let format = Format::from_str(asked).map_err(|_| {
+        ApiError::bad_request(format!("`{asked}` is not a format, use json, csv, cyclonedx, spdx or sarif"))
+    })?;
     let mut connection = app.db.acquire().await?;
     let scope = query.scope.as_deref().filter(|scope| !scope.is_empty());
-    let model_id = match scope.and_then(|scope| scope.split_once('/')) {
+    let model = match scope.and_then(|scope| scope.split_once('/')) {
         Some((ns, name)) => {
             let path = ModelPath { ns: ns.to_owned(), name: name.to_owned() };
-            Some(readable(&mut connection, &caller, &path).await?.id)
+            Some(readable(&mut connection, &caller, &path).await?)
         }
         None => None,
     };
-    let namespace = scope.filter(|_| model_id.is_none()).map(str::to_lowercase);
-    let filter = Filter {
-        model_id,
-        namespace: namespace.clone(),
+    let scope = ReportScope {
+        model_id: model.as_ref().map(|model| model.id),
+        namespace: scope.filter(|_| model.is_none()).map(str::to_lowercase),
         severity: query.severity.clone(),
         rule: query.rule.clone(),
-        limit: BATCH,
-        ..Filter::default()
     };
-    match query.format.as_deref().unwrap_or("json") {
-        "csv" => {
-            let head = Bytes::from_static(export::CSV_HEADER.as_bytes());
-            let rows = rows(app, viewer, filter, Form::Csv, head);
-            Ok(HttpResponse::Ok()
-                .content_type("text/csv; charset=utf-8")
-                .insert_header((header::CONTENT_DISPOSITION, "attachment; filename=\"audit.csv\""))
-                .streaming(rows))
-        }
-        "json" => {
-            let mut summary = json!({ "disclaimer": DISCLAIMER, "catalogue": CATALOGUE.version });
-            if model_id.is_none() {
-                let positions = db::kept_positions(&app.tally, &mut connection, &viewer, namespace.as_deref()).await?;
-                let positions: serde_json::Map<String, Value> =
-                    positions.iter().map(|(position, count)| (position.clone(), json!(count))).collect();
-                summary["positions"] = Value::Object(positions);
-                summary["rules"] =
-                    json!(*db::kept_rules(&app.tally, &mut connection, &viewer, namespace.as_deref()).await?);
-            }
-            let mut head = summary.to_string();
-            head.pop();
-            head.push_str(",\"findings\":[");
-            let rows = rows(app, viewer, filter, Form::Json, Bytes::from(head));
-            Ok(HttpResponse::Ok().content_type("application/json").streaming(rows))
-        }
-        other => Err(ApiError::bad_request(format!("`{other}` is not a format, use json or csv"))),
+    let name = model.map(|model| model.name.to_string()).or_else(|| scope.namespace.clone());
+    let catalogue = load_catalogue(&mut connection).await?.version.clone();
+    let profile = intended.is_asked().then(|| intended.over(&Profile::default()));
+    if format == Format::Json {
+        let summary = summary(&app, &mut connection, &viewer, &scope, &catalogue, profile.as_ref()).await?;
+        drop(connection);
+        let body = stream(app, move |out| write_findings(out, viewer, scope, profile, summary));
+        return Ok(HttpResponse::Ok().content_type("application/json").streaming(body));
+    }
+    let info = ReportInfo {
+        scope: name.clone().unwrap_or_default(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        catalogue,
+        endpoint: base_url(&app, &request),
+        as_of: db::find_report_time(&mut connection, &viewer, &scope).await?,
+    };
+    drop(connection);
+    let exporter = exporter(format, info);
+    let stem = name.map_or_else(|| "everything".to_owned(), |name| name.replace('/', "-"));
+    let file = format!("attachment; filename=\"{stem}-audit.{}\"", exporter.extension());
+    let answer = HttpResponse::Ok()
+        .content_type(exporter.content_type())
+        .insert_header((header::CONTENT_DISPOSITION, file))
+        .streaming(stream(app, move |out| write_report(out, viewer, scope, profile, exporter)));
+    Ok(answer)
+}
+
+async fn summary(
+    app: &App,
+    connection: &mut PgConnection,
+    viewer: &Viewer,
+    scope: &ReportScope,
+    catalogue: &str,
+    profile: Option<&Profile>,
+) -> ApiResult<Value> {
+    let mut summary = json!({ "disclaimer": DISCLAIMER, "catalogue": catalogue });
+    if let Some(profile) = profile {
+        summary["profile"] = json!(profile);
+    } else if scope.model_id.is_none() {
+        let namespace = scope.namespace.as_deref();
+        let positions = db::kept_positions(&app.tally, connection, viewer, namespace).await?;
+        let positions: serde_json::Map<String, Value> =
+            positions.iter().map(|(position, count)| (position.clone(), json!(count))).collect();
+        summary["positions"] = Value::Object(positions);
+        summary["rules"] = json!(*db::kept_rules(&app.tally, connection, viewer, namespace).await?);
+    }
+    Ok(summary)
+}
+
+/// Where a report is written to: pieces that the client reads as they come.
+struct Out {
+    app: Data<App>,
+    pieces: mpsc::Sender<Result<Bytes, ApiError>>,
+    text: String,
+}
+
+/// The client went away.
+struct Gone;
+
+enum Stopped {
+    Gone,
+    Failed(ApiError),
+}
+
+impl From<Gone> for Stopped {
+    fn from(_: Gone) -> Self {
+        Self::Gone
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Csv,
-    Json,
+impl<E: Into<ApiError>> From<E> for Stopped
+where
+    E: std::error::Error,
+{
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
-struct Rows {
-    app: Data<App>,
-    viewer: Viewer,
-    filter: Filter,
-    form: Form,
-    head: Option<Bytes>,
-    is_first: bool,
-    is_done: bool,
+impl Out {
+    async fn write(&mut self, text: &str) -> Result<(), Gone> {
+        self.text.push_str(text);
+        if self.text.len() >= PIECE { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), Gone> {
+        let text = std::mem::take(&mut self.text);
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.pieces.send(Ok(Bytes::from(text))).await.map_err(|_| Gone)
+    }
 }
 
-/// Streams findings in batches, so that a report on everything needs no memory for everything.
-fn rows(
-    app: Data<App>,
+/// Runs a writer beside the answer; a failure breaks the answer off, so that no half report looks whole.
+fn stream<F>(app: Data<App>, write: impl FnOnce(Out) -> F) -> ReceiverStream<Result<Bytes, ApiError>>
+where
+    F: Future<Output = (Out, Result<(), Stopped>)> + 'static,
+{
+    let (pieces, body) = mpsc::channel(4);
+    let work = write(Out { app, pieces, text: String::new() });
+    actix_web::rt::spawn(async move {
+        let (mut out, written) = work.await;
+        match written {
+            Ok(()) => drop(out.flush().await),
+            Err(Stopped::Gone) => {}
+            Err(Stopped::Failed(error)) => drop(out.pieces.send(Err(error)).await),
+        }
+    });
+    ReceiverStream::new(body)
+}
+
+/// Writes the JSON form: a summary and all findings, one after the other.
+async fn write_findings(
+    mut out: Out,
     viewer: Viewer,
-    filter: Filter,
-    form: Form,
-    head: Bytes,
-) -> impl stream::Stream<Item = Result<Bytes, ApiError>> {
-    let state = Rows { app, viewer, filter, form, head: Some(head), is_first: true, is_done: false };
-    stream::try_unfold(state, |mut state| async move {
-        if let Some(head) = state.head.take() {
-            return Ok(Some((head, state)));
+    scope: ReportScope,
+    profile: Option<Profile>,
+    summary: Value,
+) -> (Out, Result<(), Stopped>) {
+    let mut head = summary.to_string();
+    head.pop();
+    head.push_str(",\"findings\":[");
+    let written = async {
+        out.write(&head).await?;
+        match profile {
+            None => write_kept(&mut out, &viewer, &scope).await?,
+            Some(profile) => write_asked(&mut out, &viewer, &scope, &profile).await?,
         }
-        if state.is_done {
-            return Ok(None);
-        }
-        let mut connection = state.app.db.acquire().await?;
-        let batch = db::list_findings(&mut connection, &state.viewer, &state.filter).await?;
+        Ok(())
+    };
+    let written = written.await;
+    (out, written)
+}
+
+async fn write_kept(out: &mut Out, viewer: &Viewer, scope: &ReportScope) -> Result<(), Stopped> {
+    let mut filter = Filter {
+        model_id: scope.model_id,
+        namespace: scope.namespace.clone(),
+        severity: scope.severity.clone(),
+        rule: scope.rule.clone(),
+        limit: BATCH,
+        ..Filter::default()
+    };
+    let mut comma = "";
+    loop {
+        let mut connection = out.app.db.acquire().await?;
+        let batch = db::list_findings(&mut connection, viewer, &filter).await?;
         drop(connection);
-        state.is_done = i64::try_from(batch.len()).unwrap_or(0) < state.filter.limit;
-        let mut text = String::new();
         for finding in &batch {
-            state.filter.after = finding.id;
-            if state.form == Form::Csv {
-                text.push_str(&export::csv_line(finding));
-                continue;
-            }
-            if !state.is_first {
-                text.push(',');
-            }
-            state.is_first = false;
-            text.push_str(&serde_json::to_string(finding).unwrap_or_default());
+            filter.after = finding.id;
+            out.write(comma).await?;
+            comma = ",";
+            out.write(&serde_json::to_string(finding).unwrap_or_default()).await?;
         }
-        if state.is_done && state.form == Form::Json {
-            text.push_str("]}");
+        if i64::try_from(batch.len()).unwrap_or(0) < filter.limit {
+            out.write("]}").await?;
+            return Ok(());
         }
-        Ok(Some((Bytes::from(text), state)))
-    })
+    }
 }
 
-/// Lists the licenses whose terms are known.
-#[utoipa::path(get, path = "/api/v1/licenses", tag = "licenses", responses((status = 200, body = Object)))]
-pub async fn list_licenses() -> Json<Value> {
-    Json(json!({ "version": CATALOGUE.version, "licenses": CATALOGUE.licenses }))
+/// As kept findings, for another use; the counts follow, as they are known at the end.
+async fn write_asked(out: &mut Out, viewer: &Viewer, scope: &ReportScope, profile: &Profile) -> Result<(), Stopped> {
+    let mut positions = std::collections::BTreeMap::<String, usize>::new();
+    let mut comma = "";
+    let mut after = String::new();
+    loop {
+        let (models, next) = read(out, viewer, scope, Some(profile), &after).await?;
+        for model in &models {
+            *positions.entry(model.position.clone()).or_default() += 1;
+            for finding in model.findings.iter().filter(|finding| is_meant(scope, finding)) {
+                let mut row = json!(finding);
+                row["model"] = json!(model.id);
+                row["position"] = json!(model.position);
+                out.write(comma).await?;
+                comma = ",";
+                out.write(&row.to_string()).await?;
+            }
+        }
+        let Some(next) = next else { break };
+        after = next;
+    }
+    out.write(&format!("],\"positions\":{}}}", json!(positions))).await?;
+    Ok(())
 }
 
-/// Returns one license: its terms, each with the clause it rests on.
-#[utoipa::path(get, path = "/api/v1/licenses/{key}", tag = "licenses", params(("key" = String, Path)),
-    responses((status = 200, body = Object), (status = 404)))]
-pub async fn get_license_terms(key: Path<String>) -> ApiResult<Json<Value>> {
-    let found = CATALOGUE.find_by_key(&key);
-    let license = found.ok_or_else(|| ApiError::not_found("there is no license with this key in the catalogue"))?;
-    Ok(Json(json!(license)))
+fn is_meant(scope: &ReportScope, finding: &license::Finding) -> bool {
+    scope.severity.as_ref().is_none_or(|severity| severity == finding.severity.as_str())
+        && scope.rule.as_ref().is_none_or(|rule| *rule == finding.rule)
+}
+
+/// Writes a report in a form of another tool, from one state of the database.
+async fn write_report(
+    mut out: Out,
+    viewer: Viewer,
+    scope: ReportScope,
+    profile: Option<Profile>,
+    mut exporter: Box<dyn Exporter>,
+) -> (Out, Result<(), Stopped>) {
+    let written = async {
+        let mut snapshot = out.app.db.begin().await?;
+        db::begin_snapshot(&mut snapshot).await?;
+        for pass in 0..exporter.passes() {
+            out.write(&exporter.begin(pass)).await?;
+            let mut after = String::new();
+            loop {
+                let (models, next) = read_in(&mut snapshot, &viewer, &scope, profile.as_ref(), &after).await?;
+                for model in &models {
+                    out.write(&exporter.model(pass, model)).await?;
+                }
+                let Some(next) = next else { break };
+                after = next;
+            }
+            out.write(&exporter.end(pass)).await?;
+        }
+        Ok(())
+    };
+    let written = written.await;
+    (out, written)
+}
+
+async fn read(
+    out: &Out,
+    viewer: &Viewer,
+    scope: &ReportScope,
+    profile: Option<&Profile>,
+    after: &str,
+) -> Result<(Vec<ReportModel>, Option<String>), Stopped> {
+    let mut connection = out.app.db.acquire().await?;
+    read_in(&mut connection, viewer, scope, profile, after).await
+}
+
+/// The next models of a report; judged for a use when one is asked for.
+async fn read_in(
+    connection: &mut PgConnection,
+    viewer: &Viewer,
+    scope: &ReportScope,
+    profile: Option<&Profile>,
+    after: &str,
+) -> Result<(Vec<ReportModel>, Option<String>), Stopped> {
+    let batch = db::list_report_models(connection, viewer, scope, after, MODELS).await?;
+    let mut models = batch.models;
+    if let Some(profile) = profile {
+        let question = Question { models: Some(batch.rows), profile: Some(profile.clone()), ..Question::default() };
+        let judged = question::judge(connection, viewer, question).await?;
+        let mut by_name: std::collections::HashMap<String, license::Judgement> =
+            judged.into_iter().map(|judgement| (judgement.id.clone(), judgement)).collect();
+        for model in &mut models {
+            let Some(judgement) = by_name.remove(&model.id) else { continue };
+            model.position = judgement.position;
+            model.expression = judgement.expression;
+            model.obligations = judgement.obligations;
+            model.findings = judgement.findings;
+        }
+    }
+    Ok((models, batch.next))
 }

@@ -9,7 +9,7 @@ use futures::TryStreamExt as _;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{check_quarantine, readable, writable};
+use super::{check_holds, readable, writable};
 use crate::{
     app::App,
     auth::Caller,
@@ -191,7 +191,7 @@ pub async fn get_file(
     let file: FilePath = path.path.parse()?;
     let mut db = app.db.acquire().await?;
     let model = readable(&mut db, &caller, &path.model()).await?;
-    check_quarantine(&mut db, &caller, &model).await?;
+    check_holds(&mut db, &caller, &model).await?;
     let revision = catalog::get_revision(&mut db, &model, query.revision.as_deref().unwrap_or("main")).await?;
     let found = catalog::find_file(&mut db, revision.id, &file).await?;
     let found = found.ok_or_else(|| catalog::Error::FileNotFound(file.to_string()))?;

@@ -17,7 +17,7 @@ use crate::{
     auth::Caller,
     http::error::{ApiError, ApiResult},
     import::{self, Import},
-    license,
+    jobs, license,
 };
 
 /// Longest line, in bytes.
@@ -79,7 +79,8 @@ async fn take(app: &App, mut payload: Payload, lines: &mpsc::Sender<Value>) -> A
     if changed {
         let _ = lines.try_send(json!({ "stage": "judging licenses", "lines": summary.lines }));
         let mut tx = app.db.begin().await?;
-        license::db::rejudge_all(&mut tx).await?;
+        let judged = license::current::rejudge(&mut tx, &license::current::Subjects::All).await?;
+        jobs::deliver_hook::announce(&mut tx, &judged.changes).await?;
         tx.commit().await?;
         if let Err(error) = import::db::settle(&mut *app.db.acquire().await?).await {
             warn!("what was imported is kept, but its statistics are not: searches are slow for a while: {error}");

@@ -1,15 +1,20 @@
 //! REST v1: JSON in and out, errors as problem+json, described at `/api/v1/openapi.json`.
 
 pub mod audit;
+pub mod catalogue;
 pub mod evidence;
 pub mod files;
+pub mod hooks;
 pub mod import;
+pub mod license;
 pub mod lineage;
 pub mod models;
 pub mod openapi;
+pub mod policy;
 pub mod registry;
 pub mod smoke;
 pub mod uploads;
+pub mod waivers;
 
 use actix_web::http::StatusCode;
 use sqlx::PgConnection;
@@ -18,6 +23,7 @@ use super::{error::ApiError, extract::ModelPath};
 use crate::{
     auth::Caller,
     catalog::{self, Model},
+    license as licenses,
     lineage::db as lineage_db,
 };
 
@@ -40,18 +46,29 @@ pub(crate) async fn administrable(db: &mut PgConnection, caller: &Caller, path: 
     Ok(model)
 }
 
-/// Refuses to serve the files of a model that is in quarantine to those who do not push to it.
-pub(crate) async fn check_quarantine(db: &mut PgConnection, caller: &Caller, model: &Model) -> Result<(), ApiError> {
+/// Refuses to serve the files of a model that is held back to those who do not push to it.
+pub(crate) async fn check_holds(db: &mut PgConnection, caller: &Caller, model: &Model) -> Result<(), ApiError> {
     if caller.may_write(model.name.namespace()) {
         return Ok(());
     }
-    if lineage_db::find_hold(db, model.id).await?.as_deref() != Some("quarantine") {
-        return Ok(());
+    if lineage_db::find_hold(db, model.id).await?.as_deref() == Some("quarantine") {
+        let message = format!(
+            "`{0}` is in quarantine: the weights contradict the base that it declares, and its owners chose not to \
+             serve it until that is settled; see /{0}/pedigree",
+            model.name
+        );
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "quarantined", message));
     }
-    let message = format!(
-        "`{0}` is in quarantine: the weights contradict the base that it declares, and its owners chose not to serve it \
-         until that is settled; see /{0}/pedigree",
-        model.name
-    );
-    Err(ApiError::new(StatusCode::FORBIDDEN, "quarantined", message))
+    if licenses::db::is_license_held(db, model.id).await? {
+        let findings = licenses::db::list_model_findings(db, &caller.viewer(), model.id).await?;
+        let open: Vec<_> = findings.into_iter().filter(|f| f.waiver.is_none()).map(|f| f.into_finding()).collect();
+        let message = format!(
+            "`{0}` is not served: the license policy of its namespace keeps it back until this is settled. {1}. See \
+             /{0}/license",
+            model.name,
+            licenses::gate::explain(&open)
+        );
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "license-held", message));
+    }
+    Ok(())
 }

@@ -3,7 +3,10 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{audit, evidence, files, import, lineage, models, registry, smoke, uploads};
+use super::{
+    audit, catalogue, evidence, files, hooks, import, license, lineage, models, policy, registry, smoke, uploads,
+    waivers,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,10 +32,25 @@ use super::{audit, evidence, files, import, lineage, models, registry, smoke, up
         evidence::post_identify,
         evidence::get_policy,
         evidence::put_policy,
-        audit::get_license,
         audit::get_audit,
-        audit::list_licenses,
-        audit::get_license_terms,
+        license::get_license,
+        license::post_what_if,
+        license::get_kit,
+        license::post_kit,
+        catalogue::list_licenses,
+        catalogue::get_license_terms,
+        catalogue::put_license,
+        catalogue::delete_license,
+        policy::get_policy,
+        policy::put_policy,
+        waivers::list_waivers,
+        waivers::create_waiver,
+        waivers::delete_waiver,
+        waivers::get_rights,
+        waivers::put_right,
+        hooks::list_hooks,
+        hooks::create_hook,
+        hooks::delete_hook,
         smoke::list_smoke_tests,
         smoke::run_smoke_test,
         import::post_import,
@@ -53,6 +71,10 @@ use super::{audit, evidence, files, import, lineage, models, registry, smoke, up
         lineage::ClaimBody,
         evidence::DecisionBody,
         evidence::PolicyBody,
+        license::PlannedBody,
+        policy::PolicyBody,
+        waivers::RightBody,
+        hooks::HookBody,
         registry::NewToken
     ))
 )]

@@ -13,7 +13,7 @@ use crate::{
     auth::Caller,
     catalog,
     http::{
-        api::check_quarantine,
+        api::check_holds,
         blob::{Headers, file_response},
         error::HubResult,
         extract::ModelPath,
@@ -40,7 +40,7 @@ pub async fn get_file(
     let mut db = app.db.acquire().await?;
     let model_path = ModelPath { ns: place.ns.clone(), name: place.name.clone() };
     let model = find(&mut db, &caller, &request, &model_path).await?;
-    check_quarantine(&mut db, &caller, &model).await?;
+    check_holds(&mut db, &caller, &model).await?;
     let revision = find_revision(&mut db, &model, &place.rev).await?;
     let missing = || {
         let error = catalog::Error::FileNotFound(place.path.chars().take(200).collect());

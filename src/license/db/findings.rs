@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::super::{Error, Severity};
+use super::super::{Error, Finding, Severity, waiver::Waived};
 use crate::auth::Viewer;
 
 /// A stored position.
@@ -14,6 +14,8 @@ pub struct Position {
     pub expression: Option<String>,
     /// The position.
     pub position: String,
+    /// What license files were recognized as.
+    pub detected: serde_json::Value,
     /// What is asked.
     pub obligations: serde_json::Value,
     /// When it was judged.
@@ -25,7 +27,7 @@ pub async fn find_position(db: &mut PgConnection, viewer: &Viewer, model_id: i64
     let position = sqlx::query_as!(
         Position,
         r#"
-        select declared, expression, position, computed_at, (
+        select declared, expression, position, detected, computed_at, (
             select coalesce(jsonb_agg(o.obligation order by o.number), '[]')
             from jsonb_array_elements(obligations) with ordinality as o (obligation, number)
             where $2 or not exists (
@@ -54,6 +56,10 @@ pub struct Filter {
     pub severity: Option<String>,
     /// Of this rule.
     pub rule: Option<String>,
+    /// About this license, or because of it.
+    pub license: Option<String>,
+    /// Accepted ones only, or only those that are not; `None`: both.
+    pub is_waived: Option<bool>,
     /// After this row, for paging.
     pub after: i64,
     /// At most this many.
@@ -88,21 +94,51 @@ pub struct FindingRow {
     pub path: Vec<String>,
     /// What mends it.
     pub remedy: String,
+    /// Who accepted it, when somebody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<Waived>,
+}
+
+impl FindingRow {
+    /// As the engine says it.
+    pub fn into_finding(self) -> Finding {
+        Finding {
+            severity: Severity::parse(&self.severity).unwrap_or(Severity::Notice),
+            rule: self.rule,
+            about: self.about,
+            message: self.message,
+            license: self.license,
+            section: self.section,
+            path: self.path,
+            remedy: self.remedy,
+            waiver: self.waiver,
+        }
+    }
+}
+
+/// Returns whether the license policy of a model's namespace keeps its files back.
+pub async fn is_license_held(db: &mut PgConnection, model_id: i64) -> Result<bool, Error> {
+    let held =
+        sqlx::query_scalar!("select is_license_held from models where id = $1", model_id).fetch_optional(db).await?;
+    Ok(held.unwrap_or(false))
 }
 
 /// Returns findings that the viewer may read. One whose path leads through a model that they may not read is left out.
 pub async fn list_findings(db: &mut PgConnection, viewer: &Viewer, filter: &Filter) -> Result<Vec<FindingRow>, Error> {
-    let rows = sqlx::query_as!(
-        FindingRow,
+    let rows = sqlx::query!(
         r#"
         select f.id, m.namespace || '/' || m.name as "model!", m.position, m.descendants, f.rule, f.severity, f.about,
-            f.message, f.license, f.section, f.path, f.remedy
+            f.message, f.license, f.section, f.path, f.remedy, w.id as "waiver_id?", w.reason as "reason?",
+            w.owner as "owner?", w.expires_at as "expires_at?"
         from findings f join models m on m.id = f.model_id
+        left join waivers w on w.id = f.waiver_id and w.revoked_at is null and w.expires_at > now()
         where f.id > $1
             and ($2::bigint is null or f.model_id = $2)
             and ($3::text is null or m.namespace_key = $3)
             and ($4::text is null or f.severity = $4)
             and ($5::text is null or f.rule = $5)
+            and ($9::text is null or f.license = $9 or f.about = $9)
+            and ($10::boolean is null or (w.id is not null) = $10)
             and (m.visibility = 'public' or $6 or m.namespace_key = any($7))
             and ($6 or not exists (
                 select from models p
@@ -118,10 +154,36 @@ pub async fn list_findings(db: &mut PgConnection, viewer: &Viewer, filter: &Filt
         viewer.everything,
         &viewer.namespaces,
         filter.limit,
+        filter.license,
+        filter.is_waived,
     )
     .fetch_all(db)
     .await?;
-    Ok(rows)
+    let finding = rows.into_iter().map(|row| FindingRow {
+        waiver: waived(row.waiver_id, row.reason, row.owner, row.expires_at),
+        id: row.id,
+        model: row.model,
+        position: row.position,
+        descendants: row.descendants,
+        rule: row.rule,
+        severity: row.severity,
+        about: row.about,
+        message: row.message,
+        license: row.license,
+        section: row.section,
+        path: row.path,
+        remedy: row.remedy,
+    });
+    Ok(finding.collect())
+}
+
+pub(super) fn waived(
+    id: Option<i64>,
+    reason: Option<String>,
+    owner: Option<String>,
+    expires: Option<time::OffsetDateTime>,
+) -> Option<Waived> {
+    Some(Waived { id: id?, reason: reason?, owner: owner?, expires: expires? })
 }
 
 /// Returns the findings of one model, the gravest first.
@@ -174,7 +236,7 @@ pub struct RuleCount {
     pub models: i64,
 }
 
-/// Number of models by rule and severity, in a namespace or everywhere.
+/// Number of models by rule and severity of what is not accepted, in a namespace or everywhere.
 pub async fn count_rules(
     db: &mut PgConnection,
     viewer: &Viewer,
@@ -186,7 +248,7 @@ pub async fn count_rules(
         select f.rule, f.severity, count(distinct f.model_id) as "models!"
         from findings f join models m on m.id = f.model_id
         where ($1::text is null or m.namespace_key = $1) and (m.visibility = 'public' or $2 or m.namespace_key = any($3))
-            and not f.path_ids && array(
+            and f.waiver_id is null and not f.path_ids && array(
                 select id from models where visibility = 'private' and not $2 and not namespace_key = any($3))
         group by f.rule, f.severity
         order by 3 desc, 1
@@ -227,7 +289,7 @@ pub async fn list_offenders(
         r#"
         select m.namespace || '/' || m.name as "model!", m.position, m.descendants, m.downloads,
             (select f.message from findings f
-                where f.model_id = m.id and f.severity = m.position and ($2 or not exists (
+                where f.model_id = m.id and f.severity = m.position and f.waiver_id is null and ($2 or not exists (
                     select from models p
                     where p.id = any(f.path_ids) and p.visibility = 'private' and not p.namespace_key = any($3)))
                 order by f.id limit 1) as message
@@ -247,13 +309,12 @@ pub async fn list_offenders(
     Ok(rows)
 }
 
-/// The gravest severity among some findings.
-pub fn worst(findings: &[FindingRow]) -> Option<Severity> {
-    let severity = |text: &str| match text {
-        "violation" => Severity::Violation,
-        "incomplete" => Severity::Incomplete,
-        "review" => Severity::Review,
-        _ => Severity::Notice,
-    };
-    findings.iter().map(|finding| severity(&finding.severity)).max()
+/// The position that everybody sees, made graver by findings that only some may read.
+pub fn worst_position(position: &str, findings: &[FindingRow]) -> String {
+    let open = findings.iter().filter(|finding| finding.waiver.is_none());
+    let gravest = open.filter_map(|finding| Severity::parse(&finding.severity)).max();
+    gravest
+        .filter(|gravest| Some(*gravest) > Severity::parse(position))
+        .map_or(position, |gravest| gravest.as_str())
+        .to_owned()
 }

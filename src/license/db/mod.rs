@@ -1,9 +1,19 @@
-//! Positions and findings in the database.
+//! Positions, findings, policies and waivers in the database.
 
 mod findings;
-mod judge;
+mod graph;
+mod history;
 mod kept;
+mod policies;
+mod reports;
+mod store;
+mod texts;
 
 pub use findings::*;
-pub use judge::*;
+pub(crate) use graph::*;
+pub use history::*;
 pub use kept::*;
+pub use policies::*;
+pub use reports::*;
+pub(crate) use store::*;
+pub(crate) use texts::*;

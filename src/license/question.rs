@@ -1,0 +1,111 @@
+//! Answers for a use that is not the one on record: another profile, another policy, a model that does not exist yet.
+//!
+//! Nothing is kept. The graph holds what the asker may read, and no more.
+
+use std::collections::HashMap;
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::{
+    Error, Judgement,
+    current::{self, load_catalogue, position_of},
+    db,
+    graph::{Edge, Graph, ModelFacts},
+    judge::Engine,
+    profile::{Profile, Terms},
+    waiver,
+};
+use crate::auth::Viewer;
+
+/// Which models, and for which use.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// Rows of the models; `None`: every model that the asker may read.
+    pub models: Option<Vec<i64>>,
+    /// The use, in place of that of each model's namespace.
+    pub profile: Option<Profile>,
+    /// Use and accepted licenses of a namespace (lower case), in place of those on record.
+    pub terms: Option<(String, Terms)>,
+}
+
+/// Judges models as the question says, without those that the asker may not read; by name.
+pub async fn judge(db: &mut PgConnection, viewer: &Viewer, question: Question) -> Result<Vec<Judgement>, Error> {
+    let graph = load(db, viewer, question.models.as_deref()).await?;
+    let catalogue = load_catalogue(db).await?;
+    let terms = db::list_terms(db).await?;
+    let waivers = db::list_waivers_in_force(db).await?;
+    let viewer = viewer.clone();
+    let judged = tokio::task::spawn_blocking(move || {
+        let engine = Engine::new(&catalogue, &graph);
+        let wanted: Option<std::collections::HashSet<i64>> =
+            question.models.as_ref().map(|ids| ids.iter().copied().collect());
+        let mut judgements = Vec::new();
+        for (index, model) in graph.models.iter().enumerate() {
+            if !wanted.as_ref().is_none_or(|ids| ids.contains(&model.row)) || !may_read(&viewer, model) {
+                continue;
+            }
+            let terms = terms_for(model, &terms, &question);
+            let mut judgement = engine.judge(index, &terms);
+            waiver::apply(&mut judgement.findings, &model.id, &waivers, OffsetDateTime::now_utc());
+            judgement.position = position_of(&judgement);
+            judgements.push(judgement);
+        }
+        judgements.sort_by(|a, b| a.id.cmp(&b.id));
+        judgements
+    });
+    judged.await.map_err(|error| Error::Engine(error.to_string()))
+}
+
+fn terms_for(model: &ModelFacts, on_record: &HashMap<String, Terms>, question: &Question) -> Terms {
+    let namespace = model.id.split('/').next().unwrap_or_default().to_lowercase();
+    let mut terms = match &question.terms {
+        Some((of, terms)) if *of == namespace => terms.clone(),
+        _ => on_record.get(&namespace).cloned().unwrap_or_default(),
+    };
+    if let Some(profile) = &question.profile {
+        terms.profile = profile.clone();
+    }
+    terms
+}
+
+fn may_read(viewer: &Viewer, model: &ModelFacts) -> bool {
+    let namespace = model.id.split('/').next().unwrap_or_default().to_lowercase();
+    !model.is_private || viewer.everything || viewer.namespaces.contains(&namespace)
+}
+
+/// Loads what the asker may read.
+async fn load(db: &mut PgConnection, viewer: &Viewer, models: Option<&[i64]>) -> Result<Graph, Error> {
+    let graph = db::load_graph(db, models).await?;
+    Ok(current::restrict(&graph, |model| may_read(viewer, model)))
+}
+
+/// A model that does not exist yet.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// What it will be, with its intended name and label.
+    pub facts: ModelFacts,
+    /// Rows of its parents, with how it will be made of them.
+    pub parents: Vec<(i64, Edge)>,
+    /// The use; that of the namespace in its name when `None`.
+    pub profile: Option<Profile>,
+}
+
+/// Returns what would be said of a model that does not exist yet.
+pub async fn what_if(db: &mut PgConnection, viewer: &Viewer, planned: Planned) -> Result<Judgement, Error> {
+    let rows: Vec<i64> = planned.parents.iter().map(|(row, _)| *row).collect();
+    let mut graph = load(db, viewer, Some(&rows)).await?;
+    let catalogue = load_catalogue(db).await?;
+    let on_record = db::list_terms(db).await?;
+    let question = Question { profile: planned.profile, ..Question::default() };
+    let terms = terms_for(&planned.facts, &on_record, &question);
+    let place = |row: i64| graph.models.iter().position(|model| model.row == row);
+    let edges = planned.parents.iter().filter_map(|(row, edge)| Some(Edge { parent: place(*row)?, ..*edge })).collect();
+    graph.models.push(planned.facts);
+    graph.parents.push(edges);
+    let judged = tokio::task::spawn_blocking(move || {
+        let index = graph.models.len() - 1;
+        Engine::new(&catalogue, &graph).judge(index, &terms)
+    });
+    judged.await.map_err(|error| Error::Engine(error.to_string()))
+}
