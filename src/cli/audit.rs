@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use futures::StreamExt as _;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::client::{self, Client, printable};
 use crate::license::{DISCLAIMER, Severity, catalogue::CATALOGUE, judge::Engine, offline};
@@ -22,6 +22,8 @@ use crate::license::{DISCLAIMER, Severity, catalogue::CATALOGUE, judge::Engine, 
 #[command(after_help = "Examples:
   herdbook audit alice/my-llama
   herdbook audit alice --fail-on review
+  herdbook audit alice --commercial --eu
+  herdbook audit alice --format sarif > audit.sarif
   herdbook audit --all --format csv > findings.csv
   herdbook audit --graph lineage.json --json --fail-on review")]
 pub(super) struct Args {
@@ -38,8 +40,10 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Shorthand for --format json
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     json: bool,
+    #[command(flatten)]
+    intended: Use,
     /// From which severity on the exit code is 1
     #[arg(long, value_enum, default_value_t = FailOn::Violation)]
     fail_on: FailOn,
@@ -53,12 +57,85 @@ enum Format {
     Table,
     /// One JSON object.
     Json,
-    /// A spreadsheet's rows.
+    /// A spreadsheet's rows, one per finding.
     Csv,
+    /// CycloneDX 1.6 ML-BOM, JSON.
+    #[value(name = "cyclonedx")]
+    CycloneDx,
+    /// SPDX 3.0.1, JSON-LD.
+    Spdx,
+    /// SARIF 2.1.0, for code-scanning pages.
+    Sarif,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Table | Self::Json => "json",
+            Self::Csv => "csv",
+            Self::CycloneDx => "cyclonedx",
+            Self::Spdx => "spdx",
+            Self::Sarif => "sarif",
+        }
+    }
+}
+
+/// The intended use, in place of the one on record.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Intended use (the namespace's own when none is given)")]
+pub(super) struct Use {
+    /// Used to earn money
+    #[arg(long)]
+    commercial: bool,
+    /// Used by someone in the European Union
+    #[arg(long)]
+    eu: bool,
+    /// Received as part of a product by its end user
+    #[arg(long)]
+    end_user: bool,
+    /// Monthly active users
+    #[arg(long, value_name = "N")]
+    mau: Option<u64>,
+    /// Revenue in a year, in US dollars
+    #[arg(long, value_name = "USD")]
+    revenue: Option<u64>,
+    /// Judge as if weights were public, private, or offered as a hosted service
+    #[arg(long = "as", value_name = "HOW", value_parser = ["public", "private", "hosted"])]
+    distribution: Option<String>,
+}
+
+impl Use {
+    /// As a profile; `None` when no use is given.
+    pub(super) fn profile(&self) -> Option<Value> {
+        let given = self.query();
+        let field = |(name, value): (&'static str, String)| {
+            let name = if name == "as" { "visibility" } else { name };
+            let value = value
+                .parse::<u64>()
+                .map_or_else(|_| if value == "true" { json!(true) } else { json!(value) }, |n| json!(n));
+            (name.to_owned(), value)
+        };
+        (!given.is_empty()).then(|| Value::Object(given.into_iter().map(field).collect()))
+    }
+
+    /// As query parameters; none when no use is given.
+    pub(super) fn query(&self) -> Vec<(&'static str, String)> {
+        let flag = |name, is_set: bool| is_set.then(|| (name, "true".to_owned()));
+        let number = |name, value: Option<u64>| value.map(|value| (name, value.to_string()));
+        let parts = [
+            flag("commercial", self.commercial),
+            flag("eu", self.eu),
+            flag("end_user", self.end_user),
+            number("mau", self.mau),
+            number("annual_revenue_usd", self.revenue),
+            self.distribution.clone().map(|how| ("as", how)),
+        ];
+        parts.into_iter().flatten().collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FailOn {
+pub(super) enum FailOn {
     /// Something forbidden.
     Violation,
     /// Anything that a person must decide, missing evidence and violations included.
@@ -73,32 +150,28 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let client = Client::new(&args.client)?;
     let format = if args.json { Format::Json } else { args.format };
-    let scope = args.scope.clone().unwrap_or_default();
-    if format == Format::Csv {
-        let query = [("scope", scope.as_str()), ("format", "csv")];
-        let response = client.send(client.request(Method::GET, "/api/v1/audit").query(&query)).await?;
-        let mut body = response.bytes_stream();
-        let mut text = Vec::new();
-        while let Some(piece) = body.next().await {
-            let piece = piece?;
-            std::io::stdout().write_all(&piece)?;
-            text.extend_from_slice(&piece);
+    let mut query = args.intended.query();
+    query.push(("scope", args.scope.clone().unwrap_or_default()));
+    query.push(("format", format.name().to_owned()));
+    let pairs: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let counts = client.get("/api/v1/audit/counts", &pairs).await?;
+    let has = |severity: &str| counts["findings"][severity].as_u64().unwrap_or(0) > 0;
+    let scope = args.scope.as_deref().unwrap_or_default();
+    match format {
+        Format::Table if scope.contains('/') => {
+            print_model(&client.get(&format!("/api/v1/models/{scope}/license"), &pairs).await?);
         }
-        let text = String::from_utf8_lossy(&text);
-        let has = |severity: &str| text.lines().any(|line| line.contains(&format!(",{severity},")));
-        return Ok(exit_code(args.fail_on, has));
+        Format::Table => print_summary(&counts),
+        _ => {
+            let response = client.send(client.request(Method::GET, "/api/v1/audit").query(&pairs)).await?;
+            let mut body = response.bytes_stream();
+            let mut out = std::io::stdout().lock();
+            while let Some(piece) = body.next().await {
+                out.write_all(&piece?)?;
+            }
+            out.flush()?;
+        }
     }
-    let report = client.get("/api/v1/audit", &[("scope", &scope)]).await?;
-    if format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else if scope.contains('/') {
-        let license = client.get(&format!("/api/v1/models/{scope}/license"), &[]).await?;
-        print_model(&license);
-    } else {
-        print_summary(&report);
-    }
-    let findings = report["findings"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let has = |severity: &str| findings.iter().any(|finding| finding["severity"] == severity);
     Ok(exit_code(args.fail_on, has))
 }
 
@@ -133,7 +206,7 @@ fn audit_file(file: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(exit_code(args.fail_on, has))
 }
 
-fn exit_code(fail_on: FailOn, has: impl Fn(&str) -> bool) -> ExitCode {
+pub(super) fn exit_code(fail_on: FailOn, has: impl Fn(&str) -> bool) -> ExitCode {
     let is_no = match fail_on {
         FailOn::Never => false,
         FailOn::Violation => has("violation"),
@@ -156,7 +229,7 @@ fn paint(severity: &str) -> String {
     if client::colors() { format!("\x1b[{code}m{severity}\x1b[0m") } else { severity.to_owned() }
 }
 
-fn print_model(license: &Value) {
+pub(super) fn print_model(license: &Value) {
     println!("{}", printable(text(license, "model")));
     println!("  declared    {}", printable(text(license, "declared")));
     println!("  carries     {}", printable(text(license, "expression")));
@@ -169,6 +242,10 @@ fn print_model(license: &Value) {
         }
         let path: Vec<&str> = finding["path"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         println!("    path    {}", printable(&path.join(" → ")));
+        if let Some(owner) = finding["waiver"]["owner"].as_str() {
+            let (until, reason) = (text(&finding["waiver"], "expires"), text(&finding["waiver"], "reason"));
+            println!("    accepted by {} until {until}: {}", printable(owner), printable(reason));
+        }
         if let Some(remedy) = finding["remedy"].as_str().filter(|remedy| !remedy.is_empty()) {
             println!("    remedy  {}", printable(remedy));
         }

@@ -22,6 +22,7 @@ pub mod smoke;
 pub mod smoke_child;
 mod token;
 mod user;
+mod what_if;
 mod worker;
 
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ enum Command {
     Lineage(lineage::Args),
     /// Audit licenses: one model, a namespace, or everything
     Audit(audit::Args),
+    /// Say what the license position of a model would be, before it is trained
+    WhatIf(what_if::Args),
     /// Load a model in a confined process and let it write
     Smoke(smoke::Args),
     /// The confined side of a smoke test
@@ -110,6 +113,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Lineage(args) => lineage::run(args).await,
         Command::Audit(args) => audit::run(args).await,
+        Command::WhatIf(args) => what_if::run(args).await,
         Command::Smoke(args) => smoke::run(args).await,
         Command::SmokeChild(args) => Ok(smoke_child::run(args)),
         Command::Fsck(args) => fsck::run(args).await,

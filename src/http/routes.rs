@@ -34,6 +34,7 @@ fn api(config: &mut ServiceConfig) {
         .route("/api/v1/events", get().to(registry::list_events))
         .route("/api/v1/import", post().to(import::post_import))
         .route("/api/v1/audit", get().to(audit::get_audit))
+        .route("/api/v1/audit/counts", get().to(audit::get_counts))
         .route("/api/v1/license/what-if", post().to(license::post_what_if))
         .route("/api/v1/licenses", get().to(catalogue::list_licenses))
         .route("/api/v1/licenses/{key}", get().to(catalogue::get_license_terms))

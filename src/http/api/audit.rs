@@ -1,11 +1,11 @@
 //! Audits: the findings of a model, a namespace or everything, in forms that other tools read; streamed.
 
-use std::str::FromStr as _;
+use std::{collections::BTreeMap, str::FromStr as _};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
-    web::{Data, Query},
+    web::{Data, Json, Query},
 };
 use bytes::Bytes;
 use serde::Deserialize;
@@ -65,28 +65,13 @@ pub async fn get_audit(
     query: Query<AuditQuery>,
     intended: Query<UseQuery>,
 ) -> ApiResult<HttpResponse> {
-    let query = query.into_inner();
     let viewer = caller.viewer();
     let asked = query.format.as_deref().unwrap_or("json");
     let format = Format::from_str(asked).map_err(|_| {
         ApiError::bad_request(format!("`{asked}` is not a format, use json, csv, cyclonedx, spdx or sarif"))
     })?;
     let mut connection = app.db.acquire().await?;
-    let scope = query.scope.as_deref().filter(|scope| !scope.is_empty());
-    let model = match scope.and_then(|scope| scope.split_once('/')) {
-        Some((ns, name)) => {
-            let path = ModelPath { ns: ns.to_owned(), name: name.to_owned() };
-            Some(readable(&mut connection, &caller, &path).await?)
-        }
-        None => None,
-    };
-    let scope = ReportScope {
-        model_id: model.as_ref().map(|model| model.id),
-        namespace: scope.filter(|_| model.is_none()).map(str::to_lowercase),
-        severity: query.severity.clone(),
-        rule: query.rule.clone(),
-    };
-    let name = model.map(|model| model.name.to_string()).or_else(|| scope.namespace.clone());
+    let (scope, name) = find_scope(&mut connection, &caller, &query).await?;
     let catalogue = load_catalogue(&mut connection).await?.version.clone();
     let profile = intended.is_asked().then(|| intended.over(&Profile::default()));
     if format == Format::Json {
@@ -111,6 +96,100 @@ pub async fn get_audit(
         .insert_header((header::CONTENT_DISPOSITION, file))
         .streaming(stream(app, move |out| write_report(out, viewer, scope, profile, exporter)));
     Ok(answer)
+}
+
+/// Counts the findings of a scope by severity, without those that are accepted, and its models by position.
+#[utoipa::path(get, path = "/api/v1/audit/counts", tag = "licenses", params(AuditQuery, UseQuery),
+    responses((status = 200, body = Object), (status = 404)))]
+pub async fn get_counts(
+    app: Data<App>,
+    caller: Caller,
+    query: Query<AuditQuery>,
+    intended: Query<UseQuery>,
+) -> ApiResult<Json<Value>> {
+    let viewer = caller.viewer();
+    let mut connection = app.db.acquire().await?;
+    let (scope, _) = find_scope(&mut connection, &caller, &query).await?;
+    let mut counts = Counts::default();
+    let profile = intended.is_asked().then(|| intended.over(&Profile::default()));
+    if let Some(profile) = &profile {
+        let mut after = String::new();
+        loop {
+            let (models, next) = read_in(&mut connection, &viewer, &scope, Some(profile), &after).await?;
+            models.iter().for_each(|model| counts.add(model));
+            let Some(next) = next else { break };
+            after = next;
+        }
+    } else {
+        counts.positions = db::count_positions_in(&mut connection, &viewer, &scope).await?.into_iter().collect();
+        for (rule, severity, findings, models) in db::count_findings_in(&mut connection, &viewer, &scope).await? {
+            *counts.findings.entry(severity.clone()).or_default() += findings;
+            counts.rules.insert((severity, rule), models);
+        }
+    }
+    let order = |severity: &str| std::cmp::Reverse(license::Severity::parse(severity));
+    let mut rules: Vec<_> = counts.rules.into_iter().collect();
+    rules.sort_by(|a, b| (order(&a.0.0), b.1, &a.0.1).cmp(&(order(&b.0.0), a.1, &b.0.1)));
+    let rules: Vec<Value> = rules
+        .into_iter()
+        .map(|((severity, rule), models)| json!({ "rule": rule, "severity": severity, "models": models }))
+        .collect();
+    Ok(Json(json!({
+        "positions": counts.positions, "findings": counts.findings, "rules": rules, "profile": profile,
+        "disclaimer": DISCLAIMER,
+    })))
+}
+
+/// What is counted of a scope.
+#[derive(Default)]
+struct Counts {
+    positions: BTreeMap<String, i64>,
+    findings: BTreeMap<String, i64>,
+    /// Models by severity and rule.
+    rules: BTreeMap<(String, String), i64>,
+}
+
+impl Counts {
+    fn add(&mut self, model: &ReportModel) {
+        *self.positions.entry(model.position.clone()).or_default() += 1;
+        let open = model.findings.iter().filter(|finding| finding.waiver.is_none());
+        let mut rules = std::collections::BTreeSet::new();
+        for finding in open {
+            *self.findings.entry(finding.severity.as_str().to_owned()).or_default() += 1;
+            rules.insert((finding.severity.as_str().to_owned(), finding.rule.clone()));
+        }
+        rules.into_iter().for_each(|rule| *self.rules.entry(rule).or_default() += 1);
+    }
+}
+
+/// The scope of a query, and how it is called.
+async fn find_scope(
+    connection: &mut PgConnection,
+    caller: &Caller,
+    query: &AuditQuery,
+) -> ApiResult<(ReportScope, Option<String>)> {
+    let scope = query.scope.as_deref().filter(|scope| !scope.is_empty());
+    let model = match scope.and_then(|scope| scope.split_once('/')) {
+        Some((ns, name)) => {
+            let path = ModelPath { ns: ns.to_owned(), name: name.to_owned() };
+            Some(readable(connection, caller, &path).await?)
+        }
+        None => None,
+    };
+    let scope = ReportScope {
+        model_id: model.as_ref().map(|model| model.id),
+        namespace: scope.filter(|_| model.is_none()).map(str::to_lowercase),
+        severity: query.severity.clone(),
+        rule: query.rule.clone(),
+    };
+    if let Some(namespace) = &scope.namespace
+        && db::count_positions_in(connection, &caller.viewer(), &scope).await?.is_empty()
+    {
+        let message = format!("there is no model in `{namespace}` that you may read");
+        return Err(ApiError::not_found(message));
+    }
+    let name = model.map(|model| model.name.to_string()).or_else(|| scope.namespace.clone());
+    Ok((scope, name))
 }
 
 async fn summary(
@@ -250,7 +329,7 @@ async fn write_kept(out: &mut Out, viewer: &Viewer, scope: &ReportScope) -> Resu
 
 /// As kept findings, for another use; the counts follow, as they are known at the end.
 async fn write_asked(out: &mut Out, viewer: &Viewer, scope: &ReportScope, profile: &Profile) -> Result<(), Stopped> {
-    let mut positions = std::collections::BTreeMap::<String, usize>::new();
+    let mut positions = BTreeMap::<String, usize>::new();
     let mut comma = "";
     let mut after = String::new();
     loop {
@@ -316,7 +395,7 @@ async fn read(
     after: &str,
 ) -> Result<(Vec<ReportModel>, Option<String>), Stopped> {
     let mut connection = out.app.db.acquire().await?;
-    read_in(&mut connection, viewer, scope, profile, after).await
+    Ok(read_in(&mut connection, viewer, scope, profile, after).await?)
 }
 
 /// The next models of a report; judged for a use when one is asked for.
@@ -326,7 +405,7 @@ async fn read_in(
     scope: &ReportScope,
     profile: Option<&Profile>,
     after: &str,
-) -> Result<(Vec<ReportModel>, Option<String>), Stopped> {
+) -> ApiResult<(Vec<ReportModel>, Option<String>)> {
     let batch = db::list_report_models(connection, viewer, scope, after, MODELS).await?;
     let mut models = batch.models;
     if let Some(profile) = profile {

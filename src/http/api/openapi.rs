@@ -33,6 +33,7 @@ use super::{
         evidence::get_policy,
         evidence::put_policy,
         audit::get_audit,
+        audit::get_counts,
         license::get_license,
         license::post_what_if,
         license::get_kit,

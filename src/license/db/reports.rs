@@ -69,6 +69,59 @@ pub async fn find_report_time(
     Ok(at.unwrap_or(OffsetDateTime::UNIX_EPOCH))
 }
 
+/// Number of models of a scope by position.
+pub async fn count_positions_in(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    scope: &ReportScope,
+) -> Result<Vec<(String, i64)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        select m.position, count(*) as "count!" from models m
+        where ($1::bigint is null or m.id = $1) and ($2::text is null or m.namespace_key = $2)
+            and (m.visibility = 'public' or $3 or m.namespace_key = any($4))
+        group by m.position order by m.position
+        "#,
+        scope.model_id,
+        scope.namespace,
+        viewer.everything,
+        &viewer.namespaces,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.position, row.count)).collect())
+}
+
+/// Number of findings and of models of a scope, by rule and severity, without those that are accepted.
+pub async fn count_findings_in(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    scope: &ReportScope,
+) -> Result<Vec<(String, String, i64, i64)>, Error> {
+    let rows = sqlx::query!(
+        r#"
+        select f.rule, f.severity, count(*) as "findings!", count(distinct f.model_id) as "models!"
+        from findings f join models m on m.id = f.model_id
+        left join waivers w on w.id = f.waiver_id and w.revoked_at is null and w.expires_at > now()
+        where ($1::bigint is null or m.id = $1) and ($2::text is null or m.namespace_key = $2) and w.id is null
+            and ($5::text is null or f.severity = $5) and ($6::text is null or f.rule = $6)
+            and (m.visibility = 'public' or $3 or m.namespace_key = any($4))
+            and not f.path_ids && array(
+                select id from models where visibility = 'private' and not $3 and not namespace_key = any($4))
+        group by f.rule, f.severity order by f.rule, f.severity
+        "#,
+        scope.model_id,
+        scope.namespace,
+        viewer.everything,
+        &viewer.namespaces,
+        scope.severity,
+        scope.rule,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.rule, row.severity, row.findings, row.models)).collect())
+}
+
 /// Returns the next models of a report after a key (`namespace/name` in lower case), by key.
 pub async fn list_report_models(
     db: &mut PgConnection,
