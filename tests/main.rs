@@ -20,6 +20,7 @@ mod license_engine;
 mod license_exports;
 mod lineage;
 mod pages;
+mod positions;
 mod privacy;
 mod push_pull;
 mod serve;

@@ -186,9 +186,17 @@ pub async fn forget_old(db: &mut PgConnection) -> Result<u64, Error> {
     Ok(gone.rows_affected())
 }
 
-/// Jobs by state.
+/// Jobs by state; `scheduled` are those that are due at a later time, such as the end of a waiver.
 pub async fn counts(db: &mut PgConnection) -> Result<Vec<(String, i64)>, Error> {
-    let rows = sqlx::query!(r#"select state, count(*) as "count!" from jobs group by state"#).fetch_all(db).await?;
+    let rows = sqlx::query!(
+        r#"
+        select case when state = 'pending' and attempts = 0 and run_at > now() then 'scheduled' else state end as "state!",
+            count(*) as "count!"
+        from jobs group by 1
+        "#
+    )
+    .fetch_all(db)
+    .await?;
     Ok(rows.into_iter().map(|row| (row.state, row.count)).collect())
 }
 
