@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("lineage", "auth catalog codec db digest formats name storage"),
     ("license", "auth catalog db digest formats lineage name storage tally"),
     ("hooks", "auth catalog db"),
-    ("smoke", "catalog db digest formats name storage"),
+    ("smoke", "auth catalog db digest formats name storage"),
     ("import", "auth catalog db digest formats license lineage name"),
     ("demo", "digest formats name smoke"),
     ("app", "config db lineage storage tally telemetry xet"),

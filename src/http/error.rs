@@ -141,7 +141,7 @@ impl ResponseError for HubError {
             "model-not-found" => Some("RepoNotFound"),
             "revision-not-found" | "ref-not-found" => Some("RevisionNotFound"),
             "file-not-found" => Some("EntryNotFound"),
-            "quarantined" | "license-held" => Some("GatedRepo"),
+            "quarantined" | "license-held" | "smoke-held" => Some("GatedRepo"),
             _ => None,
         };
         if let Some(code) = code {
@@ -307,6 +307,20 @@ impl From<hooks::Error> for ApiError {
 impl From<smoke::Error> for ApiError {
     fn from(error: smoke::Error) -> Self {
         Self::internal(&error)
+    }
+}
+
+impl From<smoke::gate::Error> for ApiError {
+    fn from(error: smoke::gate::Error) -> Self {
+        use smoke::gate::Error as E;
+        match error {
+            E::Auth(error) => error.into(),
+            E::Catalog(error) => error.into(),
+            E::Database(error) => error.into(),
+            E::UnknownPolicy(_) => Self::new(StatusCode::BAD_REQUEST, "unknown-policy", error.to_string()),
+            E::NoReason => Self::new(StatusCode::BAD_REQUEST, "no-reason", error.to_string()),
+            E::NotHeld => Self::new(StatusCode::CONFLICT, "not-held", error.to_string()),
+        }
     }
 }
 

@@ -61,6 +61,10 @@ pub async fn publish_and_enqueue(
     }
     let detail = json!({ "commit": published.revision.commit.as_str(), "branch": branch, "message": message });
     catalog::record_event(tx, caller.name(), "published", Some(model), &detail).await?;
+    if !is_main {
+        // The policy of a namespace may serve only what passed, on every branch.
+        queue::enqueue(tx, &SmokeTest { model_id: model.id, revision_id: published.revision.id }).await?;
+    }
     if is_main {
         let viewer = caller.viewer();
         lineage::record_from_files(tx, &app.store, model, &published.revision, &published.files, &viewer).await?;

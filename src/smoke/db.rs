@@ -132,3 +132,95 @@ fn without_nul(value: Value) -> Value {
         other => other,
     }
 }
+
+/// Returns what a namespace (lower case) does with revisions that do not pass.
+pub(super) async fn find_policy(db: &mut PgConnection, namespace_key: &str) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar!("select on_failure from smoke_policies where namespace = $1", namespace_key)
+        .fetch_optional(db)
+        .await
+}
+
+pub(super) async fn upsert_policy(
+    db: &mut PgConnection,
+    namespace_key: &str,
+    on_failure: &str,
+    by: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"
+        insert into smoke_policies (namespace, on_failure, changed_by) values ($1, $2, $3)
+        on conflict (namespace) do update set
+            on_failure = excluded.on_failure, changed_by = excluded.changed_by, changed_at = now()
+        "#,
+        namespace_key,
+        on_failure,
+        by,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Whether an administrator lets a revision be served.
+pub(super) async fn is_released(db: &mut PgConnection, revision_id: i64) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(r#"select exists (select from smoke_releases where revision_id = $1) as "is!""#, revision_id)
+        .fetch_one(db)
+        .await
+}
+
+pub(super) async fn insert_release(
+    db: &mut PgConnection,
+    revision_id: i64,
+    reason: &str,
+    by: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"
+        insert into smoke_releases (revision_id, reason, released_by) values ($1, $2, $3)
+        on conflict (revision_id) do update set
+            reason = excluded.reason, released_by = excluded.released_by, created_at = now()
+        "#,
+        revision_id,
+        reason,
+        by,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Returns the verdict and the checks of the latest run over a revision.
+pub(super) async fn find_checks(
+    db: &mut PgConnection,
+    revision_id: i64,
+) -> Result<Option<(Status, Vec<Check>)>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select verdict, checks from smoke_tests where revision_id = $1 order by id desc limit 1",
+        revision_id
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| (status(&row.verdict), serde_json::from_value(row.checks).unwrap_or_default())))
+}
+
+/// Why a revision is served although it did not pass.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// The reason.
+    pub reason: String,
+    /// Who.
+    pub released_by: String,
+    /// When.
+    pub created_at: OffsetDateTime,
+}
+
+/// Returns the release of a revision.
+pub async fn find_release(db: &mut PgConnection, revision_id: i64) -> Result<Option<Release>, sqlx::Error> {
+    sqlx::query_as!(
+        Release,
+        "select reason, released_by, created_at from smoke_releases where revision_id = $1",
+        revision_id
+    )
+    .fetch_optional(db)
+    .await
+}

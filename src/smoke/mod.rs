@@ -9,6 +9,7 @@
 pub mod child;
 mod collect;
 pub mod db;
+pub mod gate;
 mod report;
 mod sandbox;
 

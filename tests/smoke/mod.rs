@@ -5,5 +5,6 @@ mod broken;
 mod command;
 mod confinement;
 mod folder;
+mod gate;
 mod hostile;
 mod sound;

@@ -191,8 +191,8 @@ pub async fn get_file(
     let file: FilePath = path.path.parse()?;
     let mut db = app.db.acquire().await?;
     let model = readable(&mut db, &caller, &path.model()).await?;
-    check_holds(&mut db, &caller, &model).await?;
     let revision = catalog::get_revision(&mut db, &model, query.revision.as_deref().unwrap_or("main")).await?;
+    check_holds(&mut db, &caller, &model, revision.id).await?;
     let found = catalog::find_file(&mut db, revision.id, &file).await?;
     let found = found.ok_or_else(|| catalog::Error::FileNotFound(file.to_string()))?;
     drop(db);

@@ -25,6 +25,7 @@ use crate::{
     catalog::{self, Model},
     license as licenses,
     lineage::db as lineage_db,
+    smoke::gate,
 };
 
 /// Returns the model of a path, if the caller may read it.
@@ -46,8 +47,13 @@ pub(crate) async fn administrable(db: &mut PgConnection, caller: &Caller, path: 
     Ok(model)
 }
 
-/// Refuses to serve the files of a model that is held back to those who do not push to it.
-pub(crate) async fn check_holds(db: &mut PgConnection, caller: &Caller, model: &Model) -> Result<(), ApiError> {
+/// Refuses to serve the files of a revision that is held back to those who do not push to it.
+pub(crate) async fn check_holds(
+    db: &mut PgConnection,
+    caller: &Caller,
+    model: &Model,
+    revision_id: i64,
+) -> Result<(), ApiError> {
     if caller.may_write(model.name.namespace()) {
         return Ok(());
     }
@@ -69,6 +75,10 @@ pub(crate) async fn check_holds(db: &mut PgConnection, caller: &Caller, model: &
             licenses::gate::explain(&open)
         );
         return Err(ApiError::new(StatusCode::FORBIDDEN, "license-held", message));
+    }
+    if let Some(hold) = gate::find_hold(db, model.name.namespace(), revision_id).await? {
+        let message = hold.explain(&model.name.to_string());
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "smoke-held", message));
     }
     Ok(())
 }

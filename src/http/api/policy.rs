@@ -36,7 +36,7 @@ pub async fn get_policy(app: Data<App>, caller: Caller, query: Query<PolicyQuery
 /// A policy that is to hold.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PolicyBody {
+pub struct LicensePolicyBody {
     /// The namespace.
     namespace: String,
     /// The policy.
@@ -47,9 +47,9 @@ pub struct PolicyBody {
 }
 
 /// Changes the license policy of a namespace, or says whom that would hit; answers with whom it hits.
-#[utoipa::path(put, path = "/api/v1/policy", tag = "licenses", request_body = PolicyBody,
+#[utoipa::path(put, path = "/api/v1/policy", tag = "licenses", request_body = LicensePolicyBody,
     responses((status = 200, body = Impact), (status = 400), (status = 403)))]
-pub async fn put_policy(app: Data<App>, caller: Caller, body: Json<PolicyBody>) -> ApiResult<Json<Impact>> {
+pub async fn put_policy(app: Data<App>, caller: Caller, body: Json<LicensePolicyBody>) -> ApiResult<Json<Impact>> {
     let mut tx = app.db.begin().await?;
     let impact = manage::try_policy(&mut tx, &caller, &body.namespace, &body.policy).await?;
     if !body.dry_run {

@@ -40,8 +40,8 @@ pub async fn get_file(
     let mut db = app.db.acquire().await?;
     let model_path = ModelPath { ns: place.ns.clone(), name: place.name.clone() };
     let model = find(&mut db, &caller, &request, &model_path).await?;
-    check_holds(&mut db, &caller, &model).await?;
     let revision = find_revision(&mut db, &model, &place.rev).await?;
+    check_holds(&mut db, &caller, &model, revision.id).await?;
     let missing = || {
         let error = catalog::Error::FileNotFound(place.path.chars().take(200).collect());
         HubError::from(error).in_commit(revision.commit.as_str())
