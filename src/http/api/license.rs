@@ -234,6 +234,6 @@ pub async fn get_kit(app: Data<App>, caller: Caller, path: Path<ModelPath>) -> A
     params(("ns" = String, Path), ("name" = String, Path)),
     responses((status = 200, body = Object), (status = 403), (status = 404)))]
 pub async fn post_kit(app: Data<App>, caller: Caller, path: Path<ModelPath>) -> ApiResult<Json<Value>> {
-    let (commit, files) = crate::http::kit::commit(&app, &caller, &path).await?;
-    Ok(Json(json!({ "commit": commit, "files": files })))
+    let committed = crate::http::kit::commit(&app, &caller, &path).await?;
+    Ok(Json(json!({ "commit": committed.commit, "files": committed.files, "by_hand": committed.by_hand })))
 }
