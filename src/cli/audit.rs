@@ -34,7 +34,7 @@ pub(super) struct Args {
     #[arg(long)]
     all: bool,
     /// Judge the models and links of this file, without a server
-    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "commercial", "eu", "end_user", "mau", "revenue", "distribution"])]
     graph: Option<PathBuf>,
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -25,9 +25,6 @@ pub(super) struct Args {
     /// The intended license, as a card would say it
     #[arg(long)]
     license: Option<String>,
-    /// The card's license_name, when the license is `other`
-    #[arg(long)]
-    license_name: Option<String>,
     #[command(flatten)]
     intended: Use,
     /// Print JSON
@@ -47,7 +44,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         json!({ "model": model, "relation": relation })
     };
     let mut body = json!({
-        "name": args.name, "license": args.license, "license_name": args.license_name,
+        "name": args.name, "license": args.license,
         "parents": args.parents.iter().map(parent).collect::<Vec<_>>(),
     });
     if let Some(profile) = args.intended.profile() {
@@ -60,8 +57,24 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let mut shown = answer.clone();
         shown["model"] = json!(format!("{} (planned)", args.name));
         audit::print_model(&shown);
+        print_advice(&answer["advice"]);
     }
     let findings = answer["findings"].as_array().map(Vec::as_slice).unwrap_or_default();
     let has = |severity: &str| findings.iter().any(|finding: &Value| finding["severity"] == severity);
     Ok(audit::exit_code(args.fail_on, has))
+}
+
+fn print_advice(advice: &Value) {
+    let text = |field: &str| client::printable(advice[field].as_str().unwrap_or("—"));
+    println!("\nWhat would be {}:", text("position"));
+    println!("  name     {}", text("name"));
+    println!("  license  {}", text("license"));
+    for ship in advice["ships"].as_array().into_iter().flatten() {
+        let part = |field: &str| client::printable(ship[field].as_str().unwrap_or_default());
+        println!("  ship     {}: {} ({} {})", part("file"), part("content"), part("license"), part("section"));
+    }
+    for finding in advice["remains"].as_array().into_iter().flatten() {
+        let part = |field: &str| client::printable(finding[field].as_str().unwrap_or_default());
+        println!("  remains  {} {}: {}", part("severity"), part("rule"), part("message"));
+    }
 }

@@ -57,7 +57,8 @@ pub(crate) async fn commit(app: &App, caller: &Caller, path: &ModelPath) -> ApiR
     let mut existing = Vec::new();
     for file in catalog::list_files(&mut tx, tip.id).await?.iter().filter(|file| reads(file.path.as_str())) {
         if file.size.cast_unsigned() > MAX_TEXT {
-            let message = format!("`{}` is larger than 1 MiB: take the kit as a download and add to it by hand", file.path);
+            let message =
+                format!("`{}` is larger than 1 MiB: take the kit as a download and add to it by hand", file.path);
             return Err(ApiError::bad_request(message));
         }
         let text = if file.size == 0 { String::new() } else { facts::read_text(&app.store, file, MAX_TEXT).await? };

@@ -123,7 +123,7 @@ pub async fn load_catalogue(db: &mut PgConnection) -> Result<Arc<Catalogue>, Err
     }
     // Entries are checked before they are kept; one that this version no longer understands is left out.
     let licenses: Vec<License> = entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect();
-    let extended = Arc::new(CATALOGUE.extended_with(&licenses).map_err(Error::Entry)?);
+    let extended = Arc::new(CATALOGUE.extended_with(&licenses).map_err(|problem| Error::Entry(problem.to_string()))?);
     *EXTENDED.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((digest, extended.clone()));
     Ok(extended)
 }

@@ -370,7 +370,7 @@ pub async fn put_license(
     if let Some(fields) = entry.as_object_mut() {
         fields.insert("key".to_owned(), json!(key));
     }
-    let license = License::from_entry(&entry).map_err(Error::Entry)?;
+    let license = License::from_entry(&entry).map_err(|problem| Error::Entry(problem.to_string()))?;
     db::upsert_custom_license(db, key, &entry, caller.name()).await?;
     // Fails where it clashes with a license that is there.
     load_catalogue(db).await?;

@@ -11,10 +11,11 @@ use super::{
     Error, Judgement,
     current::{self, load_catalogue, position_of},
     db,
-    graph::{Edge, Graph, ModelFacts},
+    graph::{Graph, ModelFacts},
     judge::Engine,
     profile::{Profile, Terms},
     waiver,
+    what_if::{Answer, Plan, what_if},
 };
 use crate::auth::Viewer;
 
@@ -80,32 +81,22 @@ async fn load(db: &mut PgConnection, viewer: &Viewer, models: Option<&[i64]>) ->
     Ok(current::restrict(&graph, |model| may_read(viewer, model)))
 }
 
-/// A model that does not exist yet.
-#[derive(Debug, Clone)]
-pub struct Planned {
-    /// What it will be, with its intended name and label.
-    pub facts: ModelFacts,
-    /// Rows of its parents, with how it will be made of them.
-    pub parents: Vec<(i64, Edge)>,
-    /// The use; that of the namespace in its name when `None`.
-    pub profile: Option<Profile>,
-}
-
-/// Returns what would be said of a model that does not exist yet.
-pub async fn what_if(db: &mut PgConnection, viewer: &Viewer, planned: Planned) -> Result<Judgement, Error> {
-    let rows: Vec<i64> = planned.parents.iter().map(|(row, _)| *row).collect();
-    let mut graph = load(db, viewer, Some(&rows)).await?;
+/// Judges a model that does not exist yet, and says what would be clear. `parents` are the rows of the plan's parents;
+/// without a profile, the use is that of the namespace in its name.
+pub async fn judge_plan(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    plan: Plan,
+    parents: &[i64],
+    profile: Option<Profile>,
+) -> Result<Answer, Error> {
+    let graph = load(db, viewer, Some(parents)).await?;
     let catalogue = load_catalogue(db).await?;
     let on_record = db::list_terms(db).await?;
-    let question = Question { profile: planned.profile, ..Question::default() };
-    let terms = terms_for(&planned.facts, &on_record, &question);
-    let place = |row: i64| graph.models.iter().position(|model| model.row == row);
-    let edges = planned.parents.iter().filter_map(|(row, edge)| Some(Edge { parent: place(*row)?, ..*edge })).collect();
-    graph.models.push(planned.facts);
-    graph.parents.push(edges);
-    let judged = tokio::task::spawn_blocking(move || {
-        let index = graph.models.len() - 1;
-        Engine::new(&catalogue, &graph).judge(index, &terms)
-    });
-    judged.await.map_err(|error| Error::Engine(error.to_string()))
+    let question = Question { profile, ..Question::default() };
+    let planned = ModelFacts { id: plan.name.clone(), ..ModelFacts::default() };
+    let terms = terms_for(&planned, &on_record, &question);
+    let judged = tokio::task::spawn_blocking(move || what_if(&catalogue, &graph, &plan, &terms));
+    let answer = judged.await.map_err(|error| Error::Engine(error.to_string()))?;
+    answer.map_err(|error| Error::Invalid(error.to_string()))
 }

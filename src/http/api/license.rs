@@ -24,9 +24,10 @@ use crate::{
     },
     license::{
         DISCLAIMER, Judgement, db,
-        graph::{Certainty, Edge, Link, ModelFacts},
+        graph::Link,
         profile::{Distribution, Profile},
-        question::{self, Planned, Question},
+        question::{self, Question},
+        what_if::{Answer, Plan},
     },
     lineage::Relation,
     name::ModelName,
@@ -163,9 +164,6 @@ pub struct PlannedBody {
     /// Its intended license, as a card would say it.
     #[serde(default)]
     pub license: Option<String>,
-    /// The card's `license_name`, when the license is `other`.
-    #[serde(default)]
-    pub license_name: Option<String>,
     /// What it will be made of.
     pub parents: Vec<PlannedParent>,
     /// The intended use; that of the namespace when absent.
@@ -181,36 +179,30 @@ const MOST_PARENTS: usize = 50;
     responses((status = 200, body = Object), (status = 400), (status = 404)))]
 pub async fn post_what_if(app: Data<App>, caller: Caller, body: Json<PlannedBody>) -> ApiResult<Json<Value>> {
     let mut connection = app.db.acquire().await?;
-    let judgement = what_if(&mut connection, &caller, &body).await?;
-    let mut answer = json!(judgement);
+    let said = what_if(&mut connection, &caller, &body).await?;
+    let mut answer = json!(said.judgement);
+    answer["advice"] = json!(said.advice);
     answer["disclaimer"] = json!(DISCLAIMER);
     Ok(Json(answer))
 }
 
 /// Judges a plan.
-pub(crate) async fn what_if(db: &mut PgConnection, caller: &Caller, body: &PlannedBody) -> ApiResult<Judgement> {
+pub(crate) async fn what_if(db: &mut PgConnection, caller: &Caller, body: &PlannedBody) -> ApiResult<Answer> {
     let name = ModelName::from_str(&body.name).map_err(|error| ApiError::bad_request(format!("`name`: {error}")))?;
     if body.parents.len() > MOST_PARENTS {
         return Err(ApiError::bad_request(format!("`parents`: at most {MOST_PARENTS}")));
     }
-    let mut parents = Vec::new();
+    let (mut parents, mut rows) = (Vec::new(), Vec::new());
     for parent in &body.parents {
         let relation: Relation = parent.relation.parse()?;
         let of = ModelName::from_str(&parent.model)
             .map_err(|error| ApiError::bad_request(format!("`parents`: `{}`: {error}", parent.model)))?;
         let found = catalog::get_model(db, &of, &caller.viewer()).await?;
-        let edge =
-            Edge { parent: 0, link: Link::Made(relation), certainty: Certainty::Declared, is_contradicted: false };
-        parents.push((found.id, edge));
+        rows.push(found.id);
+        parents.push((found.name.to_string(), Link::Made(relation)));
     }
-    let facts = ModelFacts {
-        id: name.to_string(),
-        labels: body.license.iter().cloned().collect(),
-        license_name: body.license_name.clone(),
-        ..ModelFacts::default()
-    };
-    let planned = Planned { facts, parents, profile: body.profile.clone() };
-    Ok(question::what_if(db, &caller.viewer(), planned).await?)
+    let plan = Plan { name: name.to_string(), license: body.license.clone(), parents };
+    Ok(question::judge_plan(db, &caller.viewer(), plan, &rows, body.profile.clone()).await?)
 }
 
 /// Returns what to ship with the model so that its carried licenses are met: notices, texts, phrases, as a zip archive.

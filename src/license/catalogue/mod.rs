@@ -82,6 +82,24 @@ pub struct License {
 }
 
 impl License {
+    /// Reads a license that is added at run time, in the form of the catalogue; says what is missing or wrong.
+    pub fn from_entry(entry: &Value) -> Result<Self, check::Problem> {
+        check::check_extension(entry)?;
+        serde_json::from_value(entry.clone()).map_err(|error| {
+            let license = entry["key"].as_str().unwrap_or_default().chars().take(80).collect();
+            check::Problem { license, term: None, what: error.to_string() }
+        })
+    }
+
+    /// The labels of cards that name it, normalized.
+    pub fn labels(&self) -> Vec<String> {
+        let names = self.hf_ids.iter().chain(&self.license_name_aliases).chain(&self.spdx).chain([&self.key]);
+        let mut labels: Vec<String> = names.map(|name| normalize(name)).collect();
+        labels.sort();
+        labels.dedup();
+        labels
+    }
+
     /// Returns the value of a term.
     pub fn value(&self, term: &str) -> &Value {
         &self.terms[term]["value"]
@@ -192,7 +210,7 @@ struct Data {
 }
 
 /// All licenses, with the ways to name them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Catalogue {
     /// When it was made; with a digest of what was added.
     pub version: String,
