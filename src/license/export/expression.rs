@@ -243,6 +243,8 @@ fn spell(expression: &str, name: impl Fn(&str) -> String) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -283,5 +285,17 @@ mod tests {
         assert_eq!(parts("MIT AND (A OR B) AND C WITH D"), ["MIT", "(A OR B)", "C WITH D"]);
         assert_eq!(parts("MIT AND A OR B"), ["MIT AND A OR B"]);
         assert_eq!(references("LicenseRef-a AND (LicenseRef-b OR LicenseRef-a)"), ["LicenseRef-a", "LicenseRef-b"]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_label_says_its_expression_is_one(label in "[ -~é\u{0}]{0,40}|([A-Za-z0-9+.-]{1,6}|AND|OR|WITH|[()]| ){0,12}") {
+            for spelled in [of_label(&label), of_expression(&label)] {
+                prop_assert!(spell(&spelled, str::to_owned).is_some(), "{spelled}");
+                prop_assert_eq!(of_expression(&spelled), spelled.clone());
+                prop_assert!(spelled.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" ()+-.:".contains(&byte)));
+                prop_assert!(parts(&spelled).iter().all(|part| spell(part, str::to_owned).is_some()), "{spelled}");
+            }
+        }
     }
 }
