@@ -185,6 +185,12 @@ pub(super) fn age(at: OffsetDateTime) -> String {
     format!("{number} {unit}{} ago", if number == 1 { "" } else { "s" })
 }
 
+/// `2026-01-02`.
+pub(super) fn day(at: OffsetDateTime) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    at.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_default()
+}
+
 /// `2026-01-02 03:04 UTC`.
 pub(super) fn instant(at: OffsetDateTime) -> String {
     let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");

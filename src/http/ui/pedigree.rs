@@ -70,7 +70,7 @@ pub(super) fn draw(graph: &Graph) -> String {
 }
 
 /// How a link is drawn: the class of its line, and the mark of its verdict.
-fn look(edge: &Claim) -> (&'static str, Mark) {
+pub(super) fn look(edge: &Claim) -> (&'static str, Mark) {
     let class = match edge.verdict.as_str() {
         "contradicted" => "contradicted",
         "confirmed" => "confirmed",
@@ -127,7 +127,7 @@ fn draw_node(svg: &mut String, node: &Node, (x, y): (i32, i32), is_self: bool) {
 }
 
 /// Keeps the end of a long name, which tells more than its beginning.
-fn shorten(text: &str, most: usize) -> String {
+pub(super) fn shorten(text: &str, most: usize) -> String {
     let length = text.chars().count();
     if length <= most {
         return text.to_owned();
