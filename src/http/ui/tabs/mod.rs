@@ -4,6 +4,7 @@ pub mod files;
 pub(super) mod finding;
 pub mod history;
 pub mod license;
+pub mod license_forms;
 pub mod pedigree;
 pub mod smoke;
 pub mod tensors;
