@@ -99,6 +99,8 @@ struct BrowsePage {
     next: Option<String>,
     is_first: bool,
     first: String,
+    /// Pages about the namespace, where the list is of one.
+    about: Vec<(&'static str, String)>,
 }
 
 /// The filters of a query with their names in the URL.
@@ -184,7 +186,21 @@ async fn show(
         next,
         is_first,
         first: format!("/models?{}", query_string(&pairs)),
+        about: query.namespace.as_deref().map(|namespace| about(caller, namespace)).unwrap_or_default(),
     })
+}
+
+/// Pages about a namespace.
+fn about(caller: &Caller, namespace: &str) -> Vec<(&'static str, String)> {
+    let of = query_string(&[("namespace", namespace)]);
+    let mut pages = vec![
+        ("License audit", format!("/compliance?{of}")),
+        ("Which may not be sold?", format!("/compliance?{of}&use=commercial")),
+    ];
+    if caller.may_write(namespace) {
+        pages.push(("License policy", format!("/policy?{of}")));
+    }
+    pages
 }
 
 fn chips(query: &search::Query) -> Vec<Chip> {

@@ -20,7 +20,7 @@ use crate::{
     catalog::{self, Kind, Model, Revision, Visibility, search},
     formats::card,
     http::{error::ApiError, extract::ModelPath, origin::base_url},
-    lineage, smoke,
+    license, lineage, smoke,
 };
 
 /// Longest card that is shown, in bytes; the file itself is a click away.
@@ -73,6 +73,8 @@ pub(super) struct Head {
     pub(super) descendants: String,
     pub(super) flags: Vec<String>,
     pub(super) hold: Option<&'static str>,
+    /// Kept back by the license policy of its namespace.
+    pub(super) is_license_held: bool,
 }
 
 /// A model with what its tabs need.
@@ -150,6 +152,7 @@ pub(super) async fn load(
         descendants: format::count(i64::from(model.descendants)),
         flags: flags(&model),
         hold: lineage::db::find_hold(db, model.id).await?.as_deref().map(hold_words),
+        is_license_held: license::db::is_license_held(db, model.id).await?,
     };
     let title = if tab == "Card" { head.id.clone() } else { format!("{tab} · {}", head.id) };
     let frame = Frame::new(caller, title, "browse", format!("/api/v1/models/{}", model.name));
