@@ -18,6 +18,7 @@ mod jobs;
 mod license;
 mod license_engine;
 mod license_exports;
+mod license_pages;
 mod lineage;
 mod pages;
 mod positions;

@@ -1,4 +1,7 @@
-"""Walks the pages in Chromium: python pages.py BASE CHROMIUM TOKEN PATH…; prints what is wrong, a line each."""
+"""Walks the pages in Chromium: python pages.py BASE CHROMIUM TOKEN PATH…; prints what is wrong, a line each.
+
+A path that begins with `+` is for those who are signed in.
+"""
 
 import re
 import sys
@@ -37,8 +40,9 @@ def walk(browser, scheme, width, signed_in):
     if signed_in:
         sign_in(page)
     for path in PATHS:
-        where[0] = path
-        look(page, path, say)
+        where[0] = path.lstrip("+")
+        if signed_in or path == where[0]:
+            look(page, where[0], say)
     context.close()
     return problems
 
@@ -75,6 +79,8 @@ def without_script(browser):
     page = context.new_page()
     problems = []
     for path in PATHS:
+        if path.startswith("+"):
+            continue
         page.goto(BASE + path)
         text = page.locator("main").inner_text()
         if len(text.strip()) < 20:

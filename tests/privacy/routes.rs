@@ -34,6 +34,9 @@ const OBJECT: &str = r#"{"oid":"000000000000000000000000000000000000000000000000
 const BATCH: &str = r#"{"operation":"upload","transfers":["basic"],"objects":[
     {"oid":"00000000000000000000000000000000000000000000000000000000000000aa","size":3}]}"#;
 
+/// The boxes of the table of findings.
+const PICK: &str = "csrf=&action=waive&pick=MODEL+NC_DROPPED+llama2&reason=no&expires=2030-01-01";
+
 pub(super) const ASKS: &[Ask] = &[
     ask(Apart, "get", "/healthz", "/healthz", ""),
     ask(Apart, "get", "/readyz", "/readyz", ""),
@@ -218,8 +221,13 @@ pub(super) const ASKS: &[Ask] = &[
     ask(Lists, "get", "/models", "/models?search=okk", ""),
     ask(Lists, "get", "/compliance", "/compliance", ""),
     ask(Lists, "get", "/compliance", "/compliance?namespace=NS", ""),
+    ask(Lists, "get", "/compliance", "/compliance?namespace=NS&use=commercial&answer=yes", ""),
+    ask(Changes, "post", "/compliance", "/compliance", PICK),
     ask(Apart, "get", "/licenses", "/licenses", ""),
-    ask(Apart, "get", "/licenses/{key}", "/licenses/apache-2.0", ""),
+    ask(Lists, "get", "/licenses/{key}", "/licenses/llama2", ""),
+    ask(Changes, "get", "/policy", "/policy?namespace=NS", ""),
+    ask(Changes, "post", "/policy", "/policy", "csrf=&namespace=NS&action=try&deny=llama2"),
+    ask(Sees, "get", "/what-if", "/what-if?parent=MODEL&relation=finetune&name=you/x", ""),
     ask(Apart, "get", "/identify", "/identify", ""),
     ask(Apart, "post", "/identify", "/identify", "csrf="),
     ask(Apart, "get", "/upload", "/upload", ""),
@@ -248,6 +256,14 @@ pub(super) const ASKS: &[Ask] = &[
     ask(Lists, "get", "/{ns}/{name}/tree", "/NS/open-base/tree", ""),
     ask(Sees, "get", "/{ns}/{name}/license", "/MODEL/license", ""),
     ask(Lists, "get", "/{ns}/{name}/license", "/NS/open-grandchild/license", ""),
+    ask(Lists, "get", "/{ns}/{name}/license", "/NS/open-grandchild/license?commercial=true", ""),
+    ask(
+        Changes,
+        "post",
+        "/{ns}/{name}/license",
+        "/MODEL/license",
+        "csrf=&action=waive&rule=NC_DROPPED&about=llama2&reason=no&expires=2030-01-01",
+    ),
     ask(Sees, "get", "/{ns}/{name}/smoke-test", "/MODEL/smoke-test", ""),
     ask(Changes, "post", "/{ns}/{name}/smoke-test", "/MODEL/smoke-test", "csrf="),
     ask(Sees, "get", "/{ns}/{name}/tensors", "/MODEL/tensors", ""),
