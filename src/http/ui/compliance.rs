@@ -167,6 +167,7 @@ struct CompliancePage {
     ending: usize,
     next: Option<String>,
     selling: String,
+    policy: Option<String>,
     exports: [(&'static str, String); 5],
     disclaimer: &'static str,
 }
@@ -243,6 +244,10 @@ pub async fn get_compliance(
             "/compliance?{}",
             query_string(&[("namespace", query.namespace.trim()), ("use", "commercial")])
         ),
+        policy: caller
+            .may_write(query.namespace.trim())
+            .then(|| format!("/policy?{}", query_string(&[("namespace", query.namespace.trim())])))
+            .filter(|_| !key.is_empty()),
         exports,
         namespace: query.namespace.trim().to_owned(),
         disclaimer: DISCLAIMER,

@@ -10,7 +10,7 @@ use super::{
 use crate::lineage::Graph;
 
 const WIDTH: i32 = 206;
-const HEIGHT: i32 = 50;
+const HEIGHT: i32 = 64;
 const GAP: i32 = 98;
 const TOP: i32 = 6;
 /// Characters of a line of the clause.
@@ -102,17 +102,21 @@ fn draw_node(svg: &mut String, step: &Step, x: i32, is_self: bool, term: Option<
     };
     let license =
         step.license.as_deref().map_or_else(|| "no license declared".to_owned(), |label| format!("says {label}"));
+    let (namespace, name) = step.id.split_once('/').unwrap_or(("", &step.id));
     let _ = write!(
         svg,
         "<a href=\"/{0}/license\" class=\"{class}\"><title>{0}, {1}</title>\
          <rect x=\"{x}\" y=\"{TOP}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"6\"/>\
-         <text x=\"{2}\" y=\"{3}\">{4}</text><text class=\"sub\" x=\"{2}\" y=\"{5}\">{6}</text></a>",
+         <text class=\"sub\" x=\"{2}\" y=\"{3}\">{4}/</text><text x=\"{2}\" y=\"{5}\">{6}</text>\
+         <text class=\"sub\" x=\"{2}\" y=\"{7}\">{8}</text></a>",
         escape(&step.id),
         escape(&license),
         x + 10,
-        TOP + 21,
-        escape(&shorten(&step.id, 25)),
-        TOP + 40,
+        TOP + 17,
+        escape(&shorten(namespace, 31)),
+        TOP + 35,
+        escape(&shorten(name, 25)),
+        TOP + 54,
         escape(&shorten(&license, 31)),
     );
 }

@@ -115,7 +115,7 @@ pub async fn get_what_if(
         }
     }
     page(&WhatIfPage {
-        frame: Frame::new(&caller, "What would it be?", "compliance", "/api/v1/openapi.json"),
+        frame: Frame::new(&caller, "What would it be?", "compliance", ""),
         parents: rows(filled),
         relations: Relation::ALL.map(|relation| (relation.as_str(), format::relation(relation.as_str()))).into(),
         name,

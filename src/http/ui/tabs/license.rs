@@ -105,6 +105,8 @@ struct LicensePage {
     findings: Vec<FindingView>,
     /// Which finding is drawn.
     shown: usize,
+    /// The use that is asked about, for links to the same page.
+    keep: String,
     drawing: String,
     steps: Vec<Step>,
     duties: Vec<DutyGroup>,
@@ -166,6 +168,7 @@ pub async fn get_license(
         is_being_judged: said.asked.is_none() && db::is_being_judged(&mut db, model.id).await?,
         added: Some(query.added.clone()).filter(|added| added.parse::<u16>().is_ok()),
         shown,
+        keep: format!("{}&", query_string(&usage.pairs())).trim_start_matches('&').to_owned(),
         drawing: drawing.unwrap_or_default(),
         steps,
         progress: progress(&said.duties),
