@@ -219,11 +219,15 @@ pub async fn get_license(app: Data<App>, caller: Caller, key: Path<String>) -> P
             "partial" => "its text was read in part",
             _ => "its text was not read: nothing here is sure",
         },
-        sides: vec![
+        sides: [
             side("Permits", "clear", "●", plain.permits),
             side("Asks", "notice", "◐", plain.asks),
             side("Forbids", "violation", "✕", plain.forbids),
-        ],
+            side("Not known", "none", "○", plain.unknown),
+        ]
+        .into_iter()
+        .filter(|side| side.title != "Not known" || !side.said.is_empty())
+        .collect(),
         terms: terms(license),
         notes: license.notes.clone(),
         sources: sources(license),

@@ -30,7 +30,6 @@ pub mod upload;
 pub mod usage;
 pub mod what_if;
 mod words;
-mod words_shim;
 
 use actix_web::{HttpResponse, http::header::ContentType};
 use askama::Template;

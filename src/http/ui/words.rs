@@ -1,7 +1,10 @@
 //! Licenses and rules in plain words, as the engine says them: the one place where pages ask it.
 
-use super::{format, words_shim};
-use crate::license::catalogue::License;
+use super::format;
+use crate::license::{
+    catalogue::{self, License},
+    rules::{RULES, find_rule},
+};
 
 /// One thing that a license permits, asks or forbids.
 #[derive(Debug, Clone)]
@@ -16,32 +19,47 @@ pub(super) struct Sentence {
     pub(super) verb: &'static str,
 }
 
+impl Sentence {
+    fn new(verb: &'static str, said: catalogue::Sentence) -> Self {
+        Self {
+            sentence: said.sentence,
+            term: said.term,
+            clause: said.clause.unwrap_or_default(),
+            is_reading: said.basis == "interp",
+            verb,
+        }
+    }
+}
+
 /// What a license says.
 #[derive(Debug, Default)]
 pub(super) struct Plain {
     pub(super) permits: Vec<Sentence>,
     pub(super) asks: Vec<Sentence>,
     pub(super) forbids: Vec<Sentence>,
+    pub(super) unknown: Vec<Sentence>,
 }
 
 /// Returns what a license permits, asks and forbids.
 pub(super) fn plain(license: &License) -> Plain {
-    let mut plain = words_shim::plain(license);
-    let sides = [("permits", &mut plain.permits), ("asks", &mut plain.asks), ("forbids", &mut plain.forbids)];
-    for (verb, said) in sides {
-        said.iter_mut().for_each(|sentence| sentence.verb = verb);
+    let said = license.plain_words();
+    let of = |verb, said: Vec<catalogue::Sentence>| said.into_iter().map(|said| Sentence::new(verb, said)).collect();
+    Plain {
+        permits: of("permits", said.permits),
+        asks: of("asks", said.asks),
+        forbids: of("forbids", said.forbids),
+        unknown: of("leaves open", said.unknown),
     }
-    plain
 }
 
 /// Returns the title of a rule: what is the matter, in plain words.
 pub(super) fn rule_title(id: &str) -> String {
-    words_shim::rule_title(id).map_or_else(|| capitalized(&id.to_lowercase().replace('_', " ")), str::to_owned)
+    find_rule(id).map_or_else(|| capitalized(&id.to_lowercase().replace('_', " ")), |rule| rule.title.to_owned())
 }
 
 /// Returns all rules, with their titles.
 pub(super) fn rules() -> Vec<(&'static str, String)> {
-    words_shim::RULES.iter().map(|(id, title)| (*id, (*title).to_owned())).collect()
+    RULES.iter().map(|rule| (rule.id, rule.title.to_owned())).collect()
 }
 
 /// The terms of a license that a rule rests on, the most telling first.
@@ -64,7 +82,8 @@ fn terms_of(rule: &str) -> &'static [&'static str] {
 /// Returns what of a license decides a finding of a rule, in plain words.
 pub(super) fn deciding(license: &License, rule: &str) -> Option<Sentence> {
     let plain = plain(license);
-    let all: Vec<Sentence> = plain.forbids.into_iter().chain(plain.asks).chain(plain.permits).collect();
+    let all: Vec<Sentence> =
+        plain.forbids.into_iter().chain(plain.asks).chain(plain.permits).chain(plain.unknown).collect();
     terms_of(rule).iter().find_map(|term| all.iter().find(|said| said.term == *term)).cloned()
 }
 

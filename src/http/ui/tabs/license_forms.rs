@@ -59,8 +59,8 @@ pub async fn change_license(
         }
         "kit" => {
             drop(tx);
-            let (_, files) = kit::commit(&app, &caller, &path).await?;
-            place.push_str(&format!("?added={}#kit", files.len()));
+            let committed = kit::commit(&app, &caller, &path).await?;
+            place.push_str(&format!("?added={}#kit", committed.files.len()));
             return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, place)).finish());
         }
         other => return Err(ApiError::bad_request(format!("`{other}` is not an action")).into()),
