@@ -179,7 +179,7 @@ const MOST_PARENTS: usize = 50;
     responses((status = 200, body = Object), (status = 400), (status = 404)))]
 pub async fn post_what_if(app: Data<App>, caller: Caller, body: Json<PlannedBody>) -> ApiResult<Json<Value>> {
     let mut connection = app.db.acquire().await?;
-    let said = what_if(&mut connection, &caller, &body).await?;
+    let said = judge_plan(&mut connection, &caller, &body).await?;
     let mut answer = json!(said.judgement);
     answer["advice"] = json!(said.advice);
     answer["disclaimer"] = json!(DISCLAIMER);
@@ -187,7 +187,7 @@ pub async fn post_what_if(app: Data<App>, caller: Caller, body: Json<PlannedBody
 }
 
 /// Judges a plan.
-pub(crate) async fn what_if(db: &mut PgConnection, caller: &Caller, body: &PlannedBody) -> ApiResult<Answer> {
+pub(crate) async fn judge_plan(db: &mut PgConnection, caller: &Caller, body: &PlannedBody) -> ApiResult<Answer> {
     let name = ModelName::from_str(&body.name).map_err(|error| ApiError::bad_request(format!("`name`: {error}")))?;
     if body.parents.len() > MOST_PARENTS {
         return Err(ApiError::bad_request(format!("`parents`: at most {MOST_PARENTS}")));

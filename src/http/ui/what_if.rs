@@ -19,11 +19,11 @@ use crate::{
     app::App,
     auth::Caller,
     http::{
-        api::license::{PlannedBody, PlannedParent, what_if},
+        api::license::{PlannedBody, PlannedParent, judge_plan},
         error::ApiError,
         origin::base_url,
     },
-    license::{DISCLAIMER, Judgement, catalogue::Catalogue, current::load_catalogue, manage, profile::Profile},
+    license::{DISCLAIMER, catalogue::Catalogue, current::load_catalogue, manage, profile::Profile, what_if},
     lineage::Relation,
 };
 
@@ -48,7 +48,17 @@ struct Answer {
     use_words: String,
     findings: Vec<FindingView>,
     duties: Vec<DutyGroup>,
+    /// What would be clear, or as near to it as one can come.
+    advice: Advice,
     command: String,
+}
+
+struct Advice {
+    mark: Mark,
+    name: String,
+    license: Option<String>,
+    ships: Vec<what_if::Ship>,
+    remains: Vec<FindingView>,
 }
 
 #[derive(Template)]
@@ -59,7 +69,6 @@ struct WhatIfPage {
     relations: Vec<(&'static str, &'static str)>,
     name: String,
     license: String,
-    license_name: String,
     usage: UseForm,
     answer: Option<Answer>,
     problem: Option<String>,
@@ -89,14 +98,9 @@ pub async fn get_what_if(
         .map(|(at, model)| PlannedParent { model, relation: relation(at) })
         .collect();
     let some = |text: String| Some(text).filter(|text| !text.is_empty());
-    let (name, license, license_name) = (first("name"), first("license"), first("license_name"));
-    let mut body = PlannedBody {
-        name: name.clone(),
-        license: some(license.clone()),
-        license_name: some(license_name.clone()),
-        parents: filled.clone(),
-        profile: None,
-    };
+    let (name, license) = (first("name"), first("license"));
+    let mut body =
+        PlannedBody { name: name.clone(), license: some(license.clone()), parents: filled.clone(), profile: None };
     let (mut answer, mut problem) = (None, None);
     if query.iter().any(|(key, _)| key == "name") && !filled.is_empty() {
         if body.name.is_empty() {
@@ -105,9 +109,9 @@ pub async fn get_what_if(
         let mut connection = app.db.acquire().await?;
         let catalogue = load_catalogue(&mut connection).await?;
         match judge(&mut connection, &caller, &mut body, &usage).await {
-            Ok((judgement, profile)) => {
+            Ok((said, profile)) => {
                 let command = command(&base_url(&app, &request), &body);
-                answer = Some(build(judgement, &profile, &catalogue, command));
+                answer = Some(build(said, &profile, &catalogue, command));
             }
             // What is wrong with the fields is said beside them.
             Err(error) if error.status.is_client_error() => problem = Some(format::message(&error.message)),
@@ -120,7 +124,6 @@ pub async fn get_what_if(
         relations: Relation::ALL.map(|relation| (relation.as_str(), format::relation(relation.as_str()))).into(),
         name,
         license,
-        license_name,
         usage,
         answer,
         problem,
@@ -133,7 +136,7 @@ async fn judge(
     caller: &Caller,
     body: &mut PlannedBody,
     usage: &UseForm,
-) -> Result<(Judgement, Profile), ApiError> {
+) -> Result<(what_if::Answer, Profile), ApiError> {
     let namespace = body.name.split('/').next().unwrap_or_default().to_owned();
     let mut base = Profile::default();
     if caller.may_administer(&namespace) {
@@ -141,7 +144,7 @@ async fn judge(
     }
     let profile = usage.query()?.over(&base);
     body.profile = Some(profile.clone());
-    Ok((what_if(db, caller, body).await?, profile))
+    Ok((judge_plan(db, caller, body).await?, profile))
 }
 
 fn rows(filled: Vec<PlannedParent>) -> Vec<ParentRow> {
@@ -155,7 +158,8 @@ fn rows(filled: Vec<PlannedParent>) -> Vec<ParentRow> {
     rows
 }
 
-fn build(judgement: Judgement, profile: &Profile, catalogue: &Catalogue, command: String) -> Answer {
+fn build(said: what_if::Answer, profile: &Profile, catalogue: &Catalogue, command: String) -> Answer {
+    let what_if::Answer { judgement, advice } = said;
     let mut prefixes: Vec<(String, String)> = Vec::new();
     for duty in &judgement.obligations {
         let license = catalogue.find_by_key(&duty.license);
@@ -181,6 +185,13 @@ fn build(judgement: Judgement, profile: &Profile, catalogue: &Catalogue, command
         use_words: usage::describe(profile),
         findings: judgement.findings.into_iter().map(|f| FindingView::judged(id.clone(), f, catalogue)).collect(),
         duties: group(judgement.obligations),
+        advice: Advice {
+            mark: Mark::position(&advice.position),
+            name: advice.name,
+            license: advice.license,
+            ships: advice.ships,
+            remains: advice.remains.into_iter().map(|f| FindingView::judged(id.clone(), f, catalogue)).collect(),
+        },
         command,
     }
 }
@@ -195,9 +206,6 @@ fn command(base: &str, body: &PlannedBody) -> String {
     let mut asked = serde_json::json!({ "name": body.name, "parents": parents, "profile": body.profile });
     if let Some(license) = &body.license {
         asked["license"] = serde_json::json!(license);
-    }
-    if let Some(name) = &body.license_name {
-        asked["license_name"] = serde_json::json!(name);
     }
     let quoted = asked.to_string().replace('\'', "'\\''");
     format!("curl -X POST {base}/api/v1/license/what-if -H 'Content-Type: application/json' \\\n  -d '{quoted}'")

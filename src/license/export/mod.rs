@@ -8,7 +8,6 @@ mod expression;
 mod json;
 mod names;
 mod rows;
-mod rule_texts;
 mod sarif;
 mod spdx;
 mod wording;

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use super::{
     Exporter, Members,
     names::{self, timestamp},
-    rule_texts, without_gaps, wording,
+    without_gaps, wording,
 };
 use crate::{
     digest::Digest,
     license::{
         DISCLAIMER, Finding, Severity,
         report::{ReportInfo, ReportModel},
+        rules::find_rule,
         waiver::Waived,
     },
 };
@@ -72,14 +73,15 @@ impl Sarif {
     }
 
     fn rule(&self, id: &str) -> Value {
-        let text = rule_texts::of(id);
-        let (title, help) = text.map_or((id, ""), |text| (text.title, text.help));
+        let rule = find_rule(id);
+        let (title, help) = rule.map_or((id, ""), |rule| (rule.title, rule.remedy));
+        let explains = rule.map_or_else(|| format!("{title}."), |rule| rule.explains.to_owned());
         let name: String = id.split('_').map(capitalized).collect();
         without_gaps(json!({
             "id": id,
             "name": name,
             "shortDescription": message(&format!("{title}.")),
-            "fullDescription": message(&format!("{title}.")),
+            "fullDescription": message(&explains),
             "help": if help.is_empty() { Value::Null } else { message(&format!("{help} {DISCLAIMER}")) },
             "helpUri": format!("{}/compliance?rule={}", names::base(&self.info), names::segment(id)),
             "properties": {"tags": ["license"]},
