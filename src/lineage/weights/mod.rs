@@ -20,6 +20,7 @@ mod invariant;
 pub mod judge;
 pub mod judgment;
 pub mod make;
+pub mod median;
 mod merge;
 pub mod names;
 mod order;
