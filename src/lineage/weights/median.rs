@@ -9,17 +9,17 @@ use super::{herd::Herd, rows::RowSet};
 
 /// States of three members that two of them agree on and the third lacks: rows count once, tensors four times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Agreed {
+pub(super) struct Agreed {
     /// The first and the second: what the third changed.
-    pub without_third: u32,
+    pub(super) without_third: u32,
     /// The first and the third: what the second changed.
-    pub without_second: u32,
+    pub(super) without_second: u32,
     /// The second and the third: what the first changed.
-    pub without_first: u32,
+    pub(super) without_first: u32,
 }
 
 /// Counts on what two of three agree.
-pub fn agreed(herd: &Herd, a: usize, b: usize, c: usize) -> Agreed {
+pub(super) fn agreed(herd: &Herd, a: usize, b: usize, c: usize) -> Agreed {
     let mut agreed = Agreed::default();
     if let (Some(ab), Some(ac), Some(bc)) = (herd.rows(a, b), herd.rows(a, c), herd.rows(b, c)) {
         let (from, to) = (herd.vocabulary(b), herd.vocabulary(a));
@@ -53,25 +53,25 @@ pub fn agreed(herd: &Herd, a: usize, b: usize, c: usize) -> Agreed {
 
 /// How the ways from one member to two others go together.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Angle {
+pub(super) struct Angle {
     /// The inner product of both ways.
-    pub product: f64,
+    pub(super) product: f64,
     /// Their squares.
-    pub squares: [f64; 2],
+    pub(super) squares: [f64; 2],
     /// Standard error of the cosine when they are independent.
-    pub error: f64,
+    pub(super) error: f64,
 }
 
 impl Angle {
     /// Cosine of the angle.
-    pub fn cosine(&self) -> f64 {
+    pub(super) fn cosine(&self) -> f64 {
         let length = (self.squares[0] * self.squares[1]).sqrt();
         if length > 0.0 { self.product / length } else { 0.0 }
     }
 }
 
 /// The angle at `at` between the ways to `x` and `z`; `None` where their matrices differ.
-pub fn angle(herd: &Herd, at: usize, x: usize, z: usize) -> Option<Angle> {
+pub(super) fn angle(herd: &Herd, at: usize, x: usize, z: usize) -> Option<Angle> {
     let squares = |a: usize, b: usize| {
         let comparison = herd.compare(a.max(b), a.min(b));
         (comparison.in_place && herd.same_matrices(a, b)).then_some((comparison.squares, comparison.coordinates))
