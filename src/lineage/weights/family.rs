@@ -5,7 +5,7 @@ use super::{
     judge,
     judgment::{Kind, Tree},
     order::{self, Family, Ties},
-    origin,
+    origin, proof,
 };
 
 /// What is known of a member beside its weights.
@@ -37,6 +37,7 @@ pub fn judge_all(herd: &Herd, seen: &[Seen]) -> Tree {
         tree.judged.insert(*member, judgment);
     }
     origin::find_orphans(herd, &ties, &families, &mut tree);
+    proof::find_proofs(herd, &ties, &mut tree);
     add_later_relatives(herd, &ties, &order, &mut tree);
     tree
 }

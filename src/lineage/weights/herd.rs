@@ -203,7 +203,7 @@ impl<'a> Herd<'a> {
         States { equal, compared: with_a.compared, tensors }
     }
 
-    fn vocabulary(&self, member: usize) -> u64 {
+    pub(super) fn vocabulary(&self, member: usize) -> u64 {
         self.prints[member].panel.as_ref().map_or(0, |panel| panel.vocabulary)
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use super::{
     exact::{find_copy, find_rewritten, find_stacked},
     herd::{Herd, Tie},
-    judgment::{Judgment, Kind, Proof, Tree},
+    judgment::{Judgment, Kind, Tree},
     merge::{self, Space},
     order::SPARSE,
     pair,
@@ -71,7 +71,6 @@ pub(super) fn judge_among(herd: &Herd, tree: &Tree, x: usize, candidates: &[usiz
         };
         distance(a).total_cmp(&distance(b))
     });
-    judgment.proof = proof(herd, x, &judgment);
     judgment.related = nearest;
     judgment.shared_start = shared_start;
     judgment
@@ -109,25 +108,6 @@ fn has_worn_rows(herd: &Herd, y: usize) -> bool {
     let embedding = herd.print(y).tensors.get(&Slot::once(Role::Embed));
     herd.print(y).grid().is_some()
         && embedding.is_some_and(|embedding| embedding.distinct < 0.75 || embedding.lattice < 0.12)
-}
-
-/// Rows or tensors that a fine-tune must share with its parent for them to prove anything.
-const PROVEN: u32 = 4;
-
-fn proof(herd: &Herd, x: usize, judgment: &Judgment) -> Proof {
-    let [parent, ..] = judgment.parents[..] else { return Proof::None };
-    let is_exact = match &judgment.kind {
-        Kind::Copy { how } => *how != "re-parameterized",
-        Kind::Merge { .. } => true,
-        Kind::Pruned { .. } | Kind::Extended { .. } if herd.compare(x, parent).kept > 0.9 => true,
-        // Its values lie on the grid next to the parent's.
-        Kind::Quantized { .. } if herd.compare(x, parent).distance < 0.15 => true,
-        _ => {
-            let is_decided = judgment.votes.is_none_or(|votes| votes.decide() == Some(true));
-            is_decided && herd.equal_rows(x, parent) + 4 * herd.compare(x, parent).equal_tensors >= PROVEN
-        }
-    };
-    if is_exact { Proof::Exact } else { Proof::Geometry }
 }
 
 impl<'a> Case<'a> {

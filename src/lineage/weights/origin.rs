@@ -8,7 +8,9 @@
 use super::{
     herd::{Herd, States, Tie},
     judgment::{Judgment, Kind, Proof, Tree},
+    median::angle,
     order::{Family, Ties, is_marked_beyond},
+    pair::median,
     rows::RowSet,
 };
 
@@ -16,13 +18,21 @@ use super::{
 const WITNESSED: usize = 4;
 /// How many times more states a displaced root must have lost than handed down.
 const CLEARLY: usize = 9;
+/// Pairs of others whose ways are compared: three members give as many.
+const PAIRS: usize = 3;
+/// Share of the way to the nearest, squared, that all must have in common.
+const APART: f64 = 0.3;
+/// The same at most: nobody lies before the end of what all have in common.
+const WHOLE: f64 = 1.1;
+/// The least of what pairs have in common, as a share of what they have in the middle.
+const EVEN: f64 = 0.7;
 
 /// Takes back parents that cannot have handed down what their children have.
 pub(super) fn find_orphans(herd: &Herd, ties: &Ties, families: &[Family], tree: &mut Tree) {
     for family in families {
         let case = Case { herd, ties, family, tree };
         let root = family.root();
-        let is_displaced = case.is_displaced(root);
+        let is_displaced = case.is_displaced(root) || case.is_off_center(root);
         let is_orphan = |member: &usize| match case.only_parent(*member) {
             Some(parent) if is_displaced => parent == root || !case.is_proven(*member, parent),
             Some(parent) => case.is_witnessed(*member, parent),
@@ -155,6 +165,26 @@ impl Case<'_> {
         is_lost(agreed.rows_divided(&shared), WITNESSED) || is_lost(agreed.tensors_divided(&shared), 1)
     }
 
+    /// Whether the ways from the root to all others begin with the same piece: it is a sibling of theirs, and where that
+    /// piece ends was the root. What they were trained on makes ways alike as well, but not equally alike.
+    fn is_off_center(&self, root: usize) -> bool {
+        let others = self.others(root);
+        let is_kin =
+            |x: usize, z: usize| self.tree.descends(x, z) || self.tree.descends(z, x) || self.have_ancestor(x, z, root);
+        let pairs = others.iter().enumerate().flat_map(|(at, x)| others[at + 1..].iter().map(move |z| (*x, *z)));
+        let mut angles: Vec<_> =
+            pairs.filter_map(|(x, z)| angle(self.herd, root, x, z).map(|angle| (x, z, angle))).collect();
+        angles.sort_by(|(.., a), (.., b)| a.product.total_cmp(&b.product));
+        let nearest = angles.iter().flat_map(|(.., angle)| angle.squares).fold(f64::INFINITY, f64::min);
+        let least = angles.iter().find(|(x, z, _)| !is_kin(*x, *z)).map(|(.., angle)| angle.product);
+        let Some(least) = least.filter(|least| (APART * nearest..WHOLE * nearest).contains(least)) else {
+            return false;
+        };
+        let apart = angles.iter().filter(|(x, z, _)| !is_kin(*x, *z));
+        let mut products: Vec<f64> = apart.map(|(.., angle)| angle.product).collect();
+        products.len() >= PAIRS && least > EVEN * median(&mut products)
+    }
+
     /// Whether two members have an ancestor here, other than the root.
     fn have_ancestor(&self, x: usize, z: usize, root: usize) -> bool {
         let is_of_both = |y: &usize| {
@@ -186,5 +216,49 @@ impl Case<'_> {
         let next = nearest.map(|z| herd.compare(x, z).distance).filter(|d| *d > 0.0).fold(f64::INFINITY, f64::min);
         matches!(self.tree.judged[&x].kind, Kind::Quantized { .. } | Kind::Pruned { .. })
             && herd.compare(x, parent).distance < 0.5 * next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lineage::weights::{
+        Fingerprint,
+        family::{Seen, judge_all},
+        herd::Herd,
+        judgment::{Kind, Tree},
+        synthetic::Weights,
+    };
+
+    fn judged(models: &[Weights]) -> Tree {
+        let prints: Vec<Fingerprint> = models.iter().map(Weights::print).collect();
+        let herd = Herd::new(prints.iter().collect());
+        judge_all(&herd, &vec![Seen::default(); models.len()])
+    }
+
+    /// Children of a base, the first of which kept its embedding: by exact values it could be the base.
+    fn children(base: &Weights, count: u64) -> Vec<Weights> {
+        [base.tuned(9, u64::MAX)].into_iter().chain((0..count).map(|seed| base.tuned(2 + seed, 8))).collect()
+    }
+
+    #[test]
+    fn a_sibling_that_kept_the_embedding_is_found_by_what_all_ways_share() {
+        let base = Weights::base(1);
+        for count in 3..6 {
+            let tree = judged(&children(&base, count));
+            for (member, judgment) in &tree.judged {
+                assert_eq!(judgment.kind, Kind::CommonOrigin, "{member} of {count}: {judgment:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_base_that_is_here_keeps_such_children() {
+        let base = Weights::base(1);
+        for count in 3..6 {
+            let models: Vec<Weights> = [base.clone()].into_iter().chain(children(&base, count)).collect();
+            let tree = judged(&models);
+            assert_eq!(tree.judged[&0].kind, Kind::Base);
+            assert!((1..models.len()).all(|member| tree.parents(member) == [0]), "{tree:?}");
+        }
     }
 }

@@ -26,10 +26,14 @@ pub struct Comparison {
     pub in_place: bool,
     /// Relative distance of the weights.
     pub distance: f64,
+    /// Sum of the squares of their differences.
+    pub squares: f64,
     /// Share of sampled values that are equal in the coarser of both precisions, by the size of the tensors.
     pub equal: f64,
     /// Share of the first's values that are not zero and equal the second's.
     pub kept: f64,
+    /// Share of the first's values that are not zero and are the second's exactly, in the coarser of both precisions.
+    pub untouched: f64,
     /// Share of tensors that are identical as stored.
     pub identical: f64,
     /// Number of sampled values behind the similarity.
@@ -224,13 +228,15 @@ fn pairs<'a>(a: &'a Fingerprint, b: &'a Fingerprint, layers: &[(u16, u16)]) -> V
 }
 
 /// Of the sampled values of two tensors: how many are equal after rounding, squares of differences and of the second's
-/// values, how many of the first's are not zero, and how many of these were kept.
-fn agreement(left: &[f32], right: &[f32], near: f64, round: impl Fn(f64) -> f64) -> [f64; 5] {
+/// values, how many of the first's are not zero, and how many of these were kept, nearly and exactly.
+fn agreement(left: &[f32], right: &[f32], near: f64, round: impl Fn(f64) -> f64) -> [f64; 6] {
     let count = |holds: bool| f64::from(u8::from(holds));
     sums(left, right, |p, q| {
         let (rounded, other) = (round(p), round(q));
-        let (is_alive, is_near) = (p != 0.0, (rounded - other).abs() <= near * other.abs());
-        [count(rounded == other), (p - q) * (p - q), q * q, count(is_alive), count(is_alive && is_near)]
+        let (is_alive, is_equal) = (p != 0.0, rounded == other);
+        let is_near = (rounded - other).abs() <= near * other.abs();
+        let kept = [count(is_alive), count(is_alive && is_near), count(is_alive && is_equal)];
+        [count(is_equal), (p - q) * (p - q), q * q, kept[0], kept[1], kept[2]]
     })
 }
 
@@ -239,7 +245,7 @@ fn measure(a: &Fingerprint, b: &Fingerprint, comparison: &mut Comparison) {
     let coarser = a.precision().coarser(b.precision());
     let (mut tensors, mut identical) = (0.0, 0.0);
     let (mut equal, mut compared, mut squares, mut norm) = (0.0, 0.0, 0.0, 0.0);
-    let (mut kept, mut alive) = (0.0, 0.0);
+    let (mut kept, mut untouched, mut alive) = (0.0, 0.0, 0.0);
     for (x, y) in pairs(a, b, &comparison.layers) {
         tensors += 1.0;
         identical += f64::from(u8::from(x.exact.is_some() && x.exact == y.exact));
@@ -259,7 +265,7 @@ fn measure(a: &Fingerprint, b: &Fingerprint, comparison: &mut Comparison) {
         let near = 2.0 * coarser.epsilon();
         let is_rounded = |tensor: &TensorPrint| tensor.precision == coarser || coarser.is_wide();
         #[expect(clippy::cast_possible_truncation, reason = "they were single precision")]
-        let [same, apart, own, nonzero, same_nonzero] = if is_rounded(x) && is_rounded(y) {
+        let [same, apart, own, nonzero, near_nonzero, same_nonzero] = if is_rounded(x) && is_rounded(y) {
             agreement(left, right, near, |value| value)
         } else {
             agreement(left, right, near, |value| f64::from(coarser.round(value as f32)))
@@ -270,7 +276,8 @@ fn measure(a: &Fingerprint, b: &Fingerprint, comparison: &mut Comparison) {
         squares += apart * weight;
         norm += own * weight;
         alive += nonzero;
-        kept += same_nonzero;
+        kept += near_nonzero;
+        untouched += same_nonzero;
         compared += count * weight;
         comparison.coordinates += count;
     }
@@ -278,6 +285,8 @@ fn measure(a: &Fingerprint, b: &Fingerprint, comparison: &mut Comparison) {
     comparison.identical = ratio(identical, tensors);
     comparison.equal = ratio(equal, compared);
     comparison.kept = ratio(kept, alive);
+    comparison.untouched = ratio(untouched, alive);
+    comparison.squares = squares;
     comparison.distance = (squares / f64::max(norm, 1e-30)).sqrt();
     let last = Slot::once(Role::FinalNorm);
     if let Some(both) = a.tensors.get(&last).zip(b.tensors.get(&last)).and_then(|(x, y)| shared(x, y)) {
