@@ -180,14 +180,16 @@ impl<'a> Engine<'a> {
                 visits.flat_map(|visit| self.offers(base.model, base.above, *visit, branch)).collect();
             let subject = Subject { carried: &carried, ..*base };
             let findings = carried.iter().flat_map(|carried| rules::about_carried(&subject, carried, &terms.policy));
-            let findings: Vec<Finding> = findings.collect();
-            // Without findings, the one that asks less.
-            (weigh(&findings), rules::obligations(&subject).len())
+            let (about_names, findings): (Vec<Finding>, Vec<Finding>) =
+                findings.partition(|finding| finding.rule == "NAME_PREFIX");
+            // A name can be changed; and without findings, the one that asks less is better.
+            (weigh(&findings), weigh(&about_names), rules::obligations(&subject).len())
         };
         let count = self.resolved[ancestor].branches.len();
         let weights: Vec<_> = (0..count).map(weight).collect();
         let best = (0..count).min_by_key(|branch| (weights[*branch], *branch)).unwrap_or(0);
-        (best, weights.iter().any(|weight| weight.0 != weights[best].0))
+        let matters = |weight: &(_, _, usize)| (weight.0, weight.1) != (weights[best].0, weights[best].1);
+        (best, weights.iter().any(matters))
     }
 
     /// A licensor is not bound by its own license; for general licenses, neither is the ancestor's own namespace.

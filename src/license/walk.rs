@@ -116,7 +116,7 @@ impl Visit {
 }
 
 /// Beyond so many steps the nearest ancestors must do: no lineage of real models comes near.
-const MAX_VISITS: usize = 20_000;
+const MAX_VISITS: usize = 2_000;
 
 /// What stands above a model: the steps in the order of their paths, the model itself first.
 #[derive(Debug, Default)]
@@ -240,6 +240,7 @@ impl Ways {
     /// that lead back are cut in the order of the alphabet, so that the effort stays linear.
     fn cut_cycles(&mut self) {
         const ROUNDS: usize = 32;
+        const ENTANGLED: usize = 100;
         let all: Vec<usize> = (0..self.edges.len()).filter(|model| !self.edges[*model].is_empty()).collect();
         let mut candidates = all;
         for round in 0.. {
@@ -254,7 +255,8 @@ impl Ways {
                 }
             }
             for members in &components {
-                if round < ROUNDS { self.cut_weakest(members) } else { self.cut_back_links(members) }
+                let is_small = round < ROUNDS && members.len() <= ENTANGLED;
+                if is_small { self.cut_weakest(members) } else { self.cut_back_links(members) }
             }
             candidates = components.into_iter().flatten().collect();
         }

@@ -368,6 +368,23 @@ fn a_display_phrase_is_due_where_the_text_says_so() {
 }
 
 #[test]
+fn a_data_set_is_no_model() {
+    let set = |teacher: &str| Graph::of("d/set", "cc-by-4.0").model("o/m", teacher).from("generated_by", "o/m");
+    set("llama3.1").finds(&[]);
+    set("llama2").finds(&[]);
+    set("other").with("o/m", "license_name", "mrl").finds(&["violation:OUTPUT_NC@mrl-0.1"]);
+    set("gemma").from("adapter", "o/m").but("relation", "generated_by").finds(&[]);
+}
+
+#[test]
+fn beyond_the_teacher_terms_bind_by_review_only() {
+    let student = Graph::of("a/x", "mit").model("t/teacher", "mit").model("o/m", "llama2").from("distill", "t/teacher");
+    student.clone().edge("t/teacher", "finetune", "o/m").finds(&["review:OUTPUT_BAN@llama2"]);
+    student.clone().edge("t/teacher", "distill", "o/m").finds(&["review:OUTPUT_BAN@llama2"]);
+    student.edge("t/teacher", "tokenizer", "o/m").finds(&[]);
+}
+
+#[test]
 fn obligations_say_what_is_met() {
     let judgement = shipped("llama3.1", "llama3.1").judge();
     let state = |id: &str| {

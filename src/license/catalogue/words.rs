@@ -199,14 +199,14 @@ impl License {
         match &self.traits.outputs {
             Outputs::Free => words.permits.push(say("Any use of its outputs, training other models included.")),
             Outputs::Naming => {
-                words.permits.push(say("Training other models on its outputs, whose names then begin as above."))
+                words.permits.push(say("Training other models on its outputs, whose names then begin as above."));
             }
             Outputs::Display(_) => {
-                words.permits.push(say("Training other models on its outputs, which then show the phrase."))
+                words.permits.push(say("Training other models on its outputs, which then show the phrase."));
             }
             Outputs::BanOther => words.forbids.push(say("Improving other language models with its outputs.")),
             Outputs::BanFoundational => {
-                words.forbids.push(say("Making or improving foundational models with its outputs."))
+                words.forbids.push(say("Making or improving foundational models with its outputs."));
             }
             Outputs::Service => words.forbids.push(say("Developing competing models with its outputs.")),
             Outputs::UseLimitsFollow => words.forbids.push(say("Uses of its outputs beyond its limits on use.")),

@@ -121,13 +121,9 @@ fn sharing(case: &Case<'_>) -> Vec<Finding> {
 /// Whether a license reaches an adapter is a question only where something hangs on it.
 fn adapter_scope(case: &Case<'_>, so_far: &[Finding]) -> Option<Finding> {
     let is_followed = case.subject.own.iter().any(|named| named.known() == Some(case.carried.license));
-    let hangs = |finding: &Finding| {
-        finding.license.is_some()
-            && !matches!(
-                finding.rule.as_str(),
-                "TEXT_NOT_READ" | "FAMILY_ID_AMBIGUOUS" | "POLICY_DENIED" | "POLICY_NOT_ALLOWED"
-            )
-    };
+    // What is about the name alone would be answered by another name.
+    let others = ["NAME_PREFIX", "TEXT_NOT_READ", "FAMILY_ID_AMBIGUOUS", "POLICY_DENIED", "POLICY_NOT_ALLOWED"];
+    let hangs = |finding: &Finding| !others.contains(&finding.rule.as_str());
     let is_open = case.is_unreached_adapter() && !case.license.is_permissive() && !case.license.traits.is_service;
     if !is_open || (is_followed && !so_far.iter().any(hangs)) {
         return None;

@@ -4,6 +4,7 @@ use super::{
     super::{
         Finding, Severity,
         catalogue::{Family, Outputs},
+        graph::Link,
         walk::Mode,
     },
     subject::Case,
@@ -17,6 +18,9 @@ pub(super) fn about(case: &Case<'_>) -> Option<Finding> {
         Some(case.finding(rule, Severity::Review, "outputs", message, remedy.to_owned()))
     };
     match &license.traits.outputs {
+        Outputs::UseLimitsFollow => limits_follow(case),
+        // A data set is no model: what holds for those trained on it is theirs to meet.
+        _ if is_data_set(case) => None,
         Outputs::BanOther => ban(case),
         Outputs::BanFoundational => {
             let message = format!(
@@ -28,7 +32,6 @@ pub(super) fn about(case: &Case<'_>) -> Option<Finding> {
         Outputs::Naming => texts::name_prefix(case),
         Outputs::Display(_) => case.subject.files().and_then(|files| texts::display(case, files)),
         Outputs::Derivative { is_qualified } => derivative(case, *is_qualified),
-        Outputs::UseLimitsFollow => limits_follow(case),
         Outputs::Service => Some(service(case)),
         Outputs::UseLimited => {
             let message =
@@ -42,6 +45,11 @@ pub(super) fn about(case: &Case<'_>) -> Option<Finding> {
         }
         Outputs::Silent | Outputs::Free | Outputs::Unknown => None,
     }
+}
+
+/// Whether the subject itself was generated.
+fn is_data_set(case: &Case<'_>) -> bool {
+    case.subject.above.steps(case.carried.visit).any(|step| step.depth == 1 && step.link == Link::GeneratedBy)
 }
 
 /// “… to improve any other large language model (excluding K or derivative works thereof)”.
