@@ -43,7 +43,8 @@ impl<'a> Engine<'a> {
     /// Resolves all labels, and prepares the lineage.
     pub fn new(catalogue: &'a Catalogue, graph: &'a Graph) -> Self {
         let resolved = graph.models.iter().map(|model| label::resolve(catalogue, model)).collect();
-        Self { catalogue, graph, resolved, ways: Ways::new(graph) }
+        let is_release = graph.models.iter().map(|model| catalogue.is_licensors_namespace(&model.id)).collect();
+        Self { catalogue, graph, resolved, ways: Ways::new(graph, is_release) }
     }
 
     /// Judges one model under the intended use and the policy of its namespace.
@@ -131,10 +132,10 @@ impl<'a> Engine<'a> {
                 },
             };
             for carried in self.offers(base.model, base.above, visit, branch) {
-                let same = |other: &Carried| {
-                    (other.license, other.class, other.is_multimodal)
-                        == (carried.license, carried.class, carried.is_multimodal)
+                let key = |carried: &Carried| {
+                    (carried.license, carried.class, carried.is_multimodal, carried.exception.is_some())
                 };
+                let same = |other: &Carried| key(other) == key(&carried);
                 if !all.iter().any(same) {
                     all.push(carried);
                 }
@@ -161,6 +162,9 @@ impl<'a> Engine<'a> {
         let named = &self.resolved[step.model].branches[branch];
         let offer = |named: &Named| {
             let license = named.known().filter(|license| !self.is_exempt(model, step.model, *license))?;
+            if step.class.is_released && self.is_released(above, visit, license) {
+                return None;
+            }
             Some(Carried {
                 license,
                 class: step.class,
@@ -199,6 +203,14 @@ impl<'a> Engine<'a> {
             return self.catalogue.is_licensors_own(id, license);
         }
         rules::same_namespace(id, &self.graph.models[ancestor].id)
+    }
+
+    /// Whether the licensor released something of its own in between: Llama 3.3 was made from 3.1, and whoever builds on
+    /// it has it under the terms of 3.3.
+    fn is_released(&self, above: &Above, visit: usize, license: usize) -> bool {
+        let between = above.steps(visit).skip(1).filter(|step| step.depth > 0);
+        let mut releases = between.filter(|step| !self.resolved[step.model].is_empty());
+        releases.any(|step| self.catalogue.is_licensors_own(&self.graph.models[step.model].id, license))
     }
 
     pub(super) fn is_multimodal(&self, model: usize) -> bool {

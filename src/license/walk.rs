@@ -43,10 +43,18 @@ pub(super) struct Class {
     pub(super) is_indirect: bool,
     /// An edge is only detected, does not say what was done, or is a difference of weights.
     pub(super) is_uncertain: bool,
+    /// It leads through a release of a licensor, who may set other terms over what is its own.
+    pub(super) is_released: bool,
 }
 
 impl Class {
-    const START: Self = Self { mode: Mode::Weights, change: Change::Copied, is_indirect: false, is_uncertain: false };
+    const START: Self = Self {
+        mode: Mode::Weights,
+        change: Change::Copied,
+        is_indirect: false,
+        is_uncertain: false,
+        is_released: false,
+    };
 
     /// The class after one more edge; `None`: nothing passes.
     fn then(self, edge: &Edge) -> Option<Self> {
@@ -68,15 +76,14 @@ impl Class {
                 (self.mode, self.mode == Mode::Output || self.is_indirect)
             }
         };
-        Some(Self { mode, change, is_indirect, is_uncertain })
+        Some(Self { mode, change, is_indirect, is_uncertain, ..self })
     }
 
     /// A bit per class.
-    fn bit(self) -> u64 {
-        let number = (self.mode as u64) * 12
-            + (self.change as u64) * 4
-            + u64::from(self.is_indirect) * 2
-            + u64::from(self.is_uncertain);
+    fn bit(self) -> u128 {
+        let flags = [self.is_indirect, self.is_uncertain, self.is_released];
+        let number =
+            flags.iter().fold(self.mode as u32 * 3 + self.change as u32, |number, flag| number * 2 + u32::from(*flag));
         1 << number
     }
 }
@@ -150,6 +157,8 @@ impl Above {
 pub(super) struct Ways {
     /// For each model its place in the alphabet.
     rank: Vec<usize>,
+    /// Whether a model stands where a licensor publishes.
+    is_release: Vec<bool>,
     /// Links that pass something, without cut ones.
     edges: Vec<Vec<Edge>>,
     /// For each model the first member, in the alphabet, of its cycle.
@@ -160,7 +169,7 @@ pub(super) struct Ways {
 
 impl Ways {
     /// Sorts and cuts.
-    pub(super) fn new(graph: &Graph) -> Self {
+    pub(super) fn new(graph: &Graph, is_release: Vec<bool>) -> Self {
         let rank = rank(graph);
         let mut edges: Vec<Vec<Edge>> = Vec::with_capacity(graph.parents.len());
         for parents in &graph.parents {
@@ -173,7 +182,7 @@ impl Ways {
             edges.push(kept);
         }
         edges.resize(graph.models.len(), Vec::new());
-        let mut ways = Self { rank, edges, cycle_of: HashMap::new(), cut: Vec::new() };
+        let mut ways = Self { rank, is_release, edges, cycle_of: HashMap::new(), cut: Vec::new() };
         ways.cut_cycles();
         ways
     }
@@ -198,14 +207,16 @@ impl Ways {
         if self.edges[model].is_empty() {
             return above;
         }
-        let mut seen: HashMap<usize, u64> = HashMap::new();
+        let mut seen: HashMap<usize, u128> = HashMap::new();
         let mut level = 0..1;
         while !level.is_empty() && above.visits.len() < MAX_VISITS {
             let mut next: Vec<Visit> = Vec::new();
             for before in level.clone() {
                 let at = above.visits[before];
+                let is_released = at.class.is_released || (at.depth > 0 && self.is_release[at.model]);
+                let so_far = Class { is_released, ..at.class };
                 for edge in &self.edges[at.model] {
-                    let Some(class) = at.class.then(edge) else { continue };
+                    let Some(class) = so_far.then(edge) else { continue };
                     let is_known = seen.get(&edge.parent).is_some_and(|classes| classes & class.bit() != 0);
                     if edge.parent == model || is_known {
                         continue;

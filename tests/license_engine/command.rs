@@ -62,6 +62,20 @@ fn the_worked_cases_run_through_the_command() {
 }
 
 #[test]
+fn a_large_file_is_read_in_one_go() {
+    let id = |number: usize| format!("n{}/m{number}", number % 97);
+    let models: Vec<Value> = (0..20_000).map(|number| json!({ "id": id(number), "license": "mit" })).collect();
+    let edges: Vec<Value> = (0..100_000)
+        .map(|number| json!({ "child": id(number % 19_999 + 1), "parent": id(number / 19_999), "relation": "merge" }))
+        .collect();
+    let file = json!({ "models": models, "edges": edges, "subject": id(19_999) }).to_string();
+    let output = audit(file.as_bytes(), &["--json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["models"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn exit_codes_and_tables_are_for_pipelines_and_people() {
     let file = drift().to_string();
     assert_eq!(audit(file.as_bytes(), &["--fail-on", "never"]).status.code(), Some(0));

@@ -113,8 +113,10 @@ proptest! {
     fn another_ancestor_removes_no_finding_that_another_path_causes(
         file in a_graph(true), license in 0..LICENSES.len(), child in 0..6usize, relation in 0..4usize,
     ) {
+        // Where a label offers alternatives, another ancestor may make another one the mildest.
+        let file: Value = serde_json::from_str(&file.to_string().replace("MIT OR gpl-3.0", "gpl-3.0")).unwrap();
         let mut more = file.clone();
-        more["models"].as_array_mut().unwrap().push(json!({ "id": "c/new", "license": LICENSES[license] }));
+        more["models"].as_array_mut().unwrap().push(json!({ "id": "c/new", "license": LICENSES[license].replace("MIT OR ", "") }));
         let child = more["models"][child]["id"].clone();
         let edge = json!({ "child": child, "parent": "c/new", "relation": RELATIONS[relation], "origin": "declared" });
         more["edges"].as_array_mut().unwrap().push(edge);

@@ -348,6 +348,13 @@ fn owners_are_not_bound_by_general_licenses_of_their_own_and_always_by_a_licenso
         .model("google/gemma-2-9b", "gemma")
         .from("finetune", "google/gemma-2-9b")
         .finds(&[]);
+    // A licensor's release in between sets the terms of what is its own, and of nothing else.
+    Graph::of("a/Llama-x", "llama3.3")
+        .model("meta-llama/Llama-3.3-70B", "llama3.3")
+        .model("meta-llama/Llama-3.1-70B", "llama3.1")
+        .from("finetune", "meta-llama/Llama-3.3-70B")
+        .edge("meta-llama/Llama-3.3-70B", "finetune", "meta-llama/Llama-3.1-70B")
+        .finds(&[]);
     Graph::of("mistralai/x", "mit")
         .model("o/m", "other")
         .with("o/m", "license_name", "mrl")
@@ -365,6 +372,17 @@ fn a_display_phrase_is_due_where_the_text_says_so() {
     };
     kimi(100_000_000).finds(&[]);
     kimi(100_000_001).finds(&["review:DISPLAY_REVIEW@kimi-modified-mit"]);
+}
+
+#[test]
+fn a_notice_that_the_original_has_must_be_kept() {
+    let copy = |notice: &str| {
+        made("apache-2.0", "copy", "apache-2.0")
+            .with("o/m", "files", json!({ "license_texts": ["apache-2.0"], "notice": "Copyright 2024 The Owners" }))
+            .files(json!({ "license_texts": ["apache-2.0"], "notice": notice }))
+    };
+    copy("").finds(&["incomplete:NOTICE_MISSING@apache-2.0"]);
+    copy("Copyright 2024 the owners.").finds(&[]);
 }
 
 #[test]

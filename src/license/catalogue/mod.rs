@@ -7,7 +7,10 @@ pub mod check;
 mod traits;
 mod words;
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -225,6 +228,7 @@ pub struct Catalogue {
     publishers: Vec<(String, usize)>,
     links: HashMap<String, usize>,
     multimodal: Vec<String>,
+    licensors: HashSet<String>,
     data: Data,
 }
 
@@ -273,7 +277,10 @@ impl Catalogue {
                 by_name.entry(format!("{}{suffix}", license.key)).or_insert(index);
             }
         }
+        let licensors = licenses.iter().filter_map(|license| license.licensor.as_ref());
+        let licensors = licensors.flat_map(|licensor| &licensor.namespaces).map(|name| name.to_lowercase()).collect();
         let mut catalogue = Self {
+            licensors,
             version: data.generated.clone(),
             identifiers: data.hf_identifiers.clone(),
             stubs: Vec::new(),
@@ -370,6 +377,11 @@ impl Catalogue {
         let licensor = self.license(license).licensor.as_ref();
         licensor.is_some_and(|licensor| licensor.namespaces.iter().any(|own| own.eq_ignore_ascii_case(namespace)))
             || (licensor.is_some() && self.published_by_licensor(id) == Some(license))
+    }
+
+    /// Whether this model stands where some licensor publishes.
+    pub fn is_licensors_namespace(&self, id: &str) -> bool {
+        id.split_once('/').is_some_and(|(namespace, _)| self.licensors.contains(&namespace.to_lowercase()))
     }
 
     /// Whether a publisher's model of this name takes more than text.

@@ -136,8 +136,7 @@ impl Duties<'_> {
             self.ask("license-copy", "license_copy", format!("give recipients a copy of {}", license.name), found);
         }
         if let Some(notice) = &license.traits.notice {
-            let original = &subject.engine.graph.models[subject.above.visits[self.asking.visit].model];
-            let original = original.files.as_ref().filter(|_| self.asking.visit > 0);
+            let original = texts::original(subject, self.asking.license);
             let found = files.and_then(|files| texts::has_notice(license, files, original));
             let summary = match notice.is_conditional {
                 true => "keep the notices that the original has".to_owned(),

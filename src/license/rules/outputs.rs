@@ -10,6 +10,7 @@ use super::{
     subject::Case,
     texts,
 };
+use crate::lineage::Relation;
 
 /// Rules about outputs.
 pub(super) fn about(case: &Case<'_>) -> Option<Finding> {
@@ -47,9 +48,13 @@ pub(super) fn about(case: &Case<'_>) -> Option<Finding> {
     }
 }
 
-/// Whether the subject itself was generated.
+/// Whether the subject itself was generated, and is put together from nothing but such.
 fn is_data_set(case: &Case<'_>) -> bool {
-    case.subject.above.steps(case.carried.visit).any(|step| step.depth == 1 && step.link == Link::GeneratedBy)
+    let edges = case.subject.engine.graph.parents.get(case.subject.model).map(Vec::as_slice).unwrap_or_default();
+    let of_data = |link: Link| {
+        matches!(link, Link::GeneratedBy | Link::Made(Relation::Copy | Relation::Merge)) || link.carries_nothing()
+    };
+    edges.iter().all(|edge| of_data(edge.link)) && edges.iter().any(|edge| edge.link == Link::GeneratedBy)
 }
 
 /// “… to improve any other large language model (excluding K or derivative works thereof)”.

@@ -8,7 +8,7 @@ use super::{
         profile::Profile,
         walk::{Change, Mode},
     },
-    subject::Case,
+    subject::{Case, Subject},
     use_limits::exceeds,
 };
 
@@ -93,7 +93,7 @@ pub(super) fn has_license_copy(license: &License, ships: bool, files: &FileFacts
 
 fn notice(case: &Case<'_>, files: &FileFacts) -> Option<Finding> {
     let notice = case.license.traits.notice.as_ref()?;
-    let original = case.subject.engine.graph.models[case.subject.above.visits[case.carried.visit].model].files.as_ref();
+    let original = original(case.subject, case.carried.license);
     if has_notice(case.license, files, original) != Some(false) {
         return None;
     }
@@ -106,6 +106,16 @@ fn notice(case: &Case<'_>, files: &FileFacts) -> Option<Finding> {
     };
     let remedy = "add the line to a file NOTICE, as the attribution kit does".to_owned();
     Some(case.finding("NOTICE_MISSING", severity, notice.term, message, remedy))
+}
+
+/// The files of an ancestor under this license that has a notice: the first in the order of paths.
+pub(super) fn original<'a>(subject: &Subject<'a>, license: usize) -> Option<&'a FileFacts> {
+    let engine = subject.engine;
+    let is_under = |model: &usize| engine.resolved[*model].known().any(|known| known == license);
+    let steps = subject.above.visits.iter().skip(1).filter(|step| step.class.mode == Mode::Weights);
+    let mut files =
+        steps.map(|step| step.model).filter(is_under).filter_map(|model| engine.graph.models[model].files.as_ref());
+    files.find(|files| !files.notice.is_empty())
 }
 
 /// Whether the notice is there; `None`: none is asked for, or the original is not known to have one.
