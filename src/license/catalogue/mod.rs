@@ -267,7 +267,7 @@ impl Catalogue {
         for (index, license) in licenses.iter().enumerate() {
             let expression = license.expression();
             let names = license.hf_ids.iter().chain(&license.license_name_aliases).chain(&license.spdx);
-            for name in names.chain([&license.key, &expression]) {
+            for name in names.chain([&license.key, &expression, &license.name]) {
                 by_name.entry(normalize(name)).or_insert(index);
             }
             if let Some(own) = license.key.strip_prefix("LicenseRef-") {
@@ -311,7 +311,7 @@ impl Catalogue {
             let known = identifier.license_key.as_ref().and_then(|key| self.by_name.get(&normalize(key))).copied();
             let index = known.unwrap_or_else(|| self.add_stub(stub_of(&identifier)));
             self.families[index] |= identifier.family_or_placeholder;
-            for name in std::iter::once(&identifier.id).chain(&identifier.spdx) {
+            for name in [&identifier.id, &identifier.name].into_iter().chain(&identifier.spdx) {
                 self.by_name.entry(normalize(name)).or_insert(index);
             }
             if let Some(link) = &identifier.link {
@@ -319,13 +319,13 @@ impl Catalogue {
             }
         }
         for listed in spdx::identifiers::LICENSES {
-            let name = normalize(listed.name);
-            if self.by_name.contains_key(&name) {
-                continue;
-            }
-            let is_open = spdx::license_id(listed.name).is_some_and(|id| id.is_osi_approved() && !id.is_copyleft());
-            let index = self.add_stub(stub(listed.name, listed.full_name, Some(listed.name), is_open, false, false));
-            self.by_name.insert(name, index);
+            let (name, title) = (normalize(listed.name), normalize(listed.full_name));
+            let index = self.by_name.get(&name).copied().unwrap_or_else(|| {
+                let is_open = spdx::license_id(listed.name).is_some_and(|id| id.is_osi_approved() && !id.is_copyleft());
+                self.add_stub(stub(listed.name, listed.full_name, Some(listed.name), is_open, false, false))
+            });
+            self.by_name.entry(name).or_insert(index);
+            self.by_name.entry(title).or_insert(index);
         }
     }
 
@@ -360,9 +360,15 @@ impl Catalogue {
         self.identifiers.iter().find(|identifier| identifier.id == label)
     }
 
-    /// Returns the license whose text stands at this address.
+    /// Returns the license whose text stands at this address: a known one, or in a publisher's own repository.
     pub fn find_by_link(&self, link: &str) -> Option<usize> {
-        self.links.get(&plain_link(link)).copied()
+        let link = plain_link(link);
+        let repository = || {
+            let (namespace, rest) = link.strip_prefix("huggingface.co/")?.split_once('/')?;
+            let name = rest.split('/').next().unwrap_or(rest);
+            self.published_by_licensor(&format!("{namespace}/{name}"))
+        };
+        self.links.get(&link).copied().or_else(repository)
     }
 
     /// Returns the license under which a publisher releases this model itself, whatever its label.

@@ -213,6 +213,7 @@ fn place(catalogue: &Catalogue, label: &str, model: &ModelFacts) -> Name {
     if !is_open {
         return catalogue
             .find(&normal)
+            .or_else(|| imprecise(catalogue, label))
             .map_or_else(|| Name::Unlisted(normal.chars().take(MAX_NAME).collect()), Name::Known);
     }
     let by_name = model.license_name.as_deref().and_then(|name| catalogue.find(&normalize(name)));
@@ -222,6 +223,16 @@ fn place(catalogue: &Catalogue, label: &str, model: &ModelFacts) -> Name {
         Name::Unlisted(name.unwrap_or(normal).chars().take(MAX_NAME).collect())
     };
     found.map_or_else(unlisted, Name::Known)
+}
+
+/// `apache2`, `GPLv3` and other ways to write a license of SPDX, when they are all of the label and say which version:
+/// the list that the crate brings also guesses (`agpl`), and takes “GNU GPL v2” for the third.
+fn imprecise(catalogue: &Catalogue, label: &str) -> Option<usize> {
+    let label = label.trim();
+    let (id, length) = spdx::imprecise_license_id(label)?;
+    let mut digits = label.chars().filter(char::is_ascii_digit).peekable();
+    let says_version = digits.peek().is_some() && digits.all(|digit| id.name.contains(digit));
+    (length == label.len() && says_version).then(|| catalogue.find(&normalize(id.name))).flatten()
 }
 
 /// Texts among the files decide where the label says nothing, or something else.
@@ -284,6 +295,14 @@ mod tests {
         {
             assert_eq!(keys(&[spelling], None), ["apache-2.0"], "{spelling}");
         }
+        for spelling in ["Apache License 2.0", "apache2"] {
+            assert_eq!(keys(&[spelling], None), ["apache-2.0"], "{spelling}");
+        }
+        assert_eq!(keys(&["MIT License"], None), ["mit"]);
+        assert_eq!(keys(&["gpl3"], None), ["gpl-3.0"]);
+        assert_eq!(keys(&["agpl"], None), ["?agpl"]);
+        assert_eq!(keys(&["GNU GPL v2"], None), ["?gnu-gpl-v2"]);
+        assert_eq!(keys(&["Llama 3.1 Community License Agreement"], None), ["llama3.1"]);
         assert_eq!(keys(&["other"], Some("llama-3")), ["llama3"]);
         assert_eq!(keys(&[], Some("gemma")), ["gemma"]);
         assert_eq!(keys(&["MIT OR Apache-2.0"], None), ["mit", "apache-2.0"]);
@@ -305,6 +324,9 @@ mod tests {
         let mut linked = model(&["other"], None);
         linked.license_link = Some("https://ai.google.dev/gemma/terms/".to_owned());
         assert_eq!(spell(&resolve(&CATALOGUE, &linked)), ["gemma"]);
+        linked.license_link =
+            Some("https://huggingface.co/meta-llama/Llama-3.3-70B-Instruct/blob/main/LICENSE".to_owned());
+        assert_eq!(spell(&resolve(&CATALOGUE, &linked)), ["llama3.3"]);
     }
 
     #[test]
