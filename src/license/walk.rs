@@ -163,8 +163,8 @@ pub(super) struct Ways {
     edges: Vec<Vec<Edge>>,
     /// For each model the first member, in the alphabet, of its cycle.
     pub(super) cycle_of: HashMap<usize, usize>,
-    /// Links that were cut, from child to parent.
-    pub(super) cut: Vec<(usize, usize)>,
+    /// Of each circle, by its first member, the first link that was cut, from child to parent.
+    pub(super) cut: HashMap<usize, (usize, usize)>,
 }
 
 impl Ways {
@@ -182,7 +182,7 @@ impl Ways {
             edges.push(kept);
         }
         edges.resize(graph.models.len(), Vec::new());
-        let mut ways = Self { rank, is_release, edges, cycle_of: HashMap::new(), cut: Vec::new() };
+        let mut ways = Self { rank, is_release, edges, cycle_of: HashMap::new(), cut: HashMap::new() };
         ways.cut_cycles();
         ways
     }
@@ -304,7 +304,13 @@ impl Ways {
 
     fn cut_link(&mut self, child: usize, parent: usize) {
         self.edges[child].retain(|edge| edge.parent != parent || !edge.link.is_lineage());
-        self.cut.push((child, parent));
+        if let Some(first) = self.cycle_of.get(&child) {
+            let place = |(child, parent): (usize, usize)| (self.rank[child], self.rank[parent]);
+            let link = self.cut.entry(*first).or_insert((child, parent));
+            if place((child, parent)) < place(*link) {
+                *link = (child, parent);
+            }
+        }
     }
 
     /// Strongly connected components of lineage with more than one member, or with a link to itself (Tarjan, without

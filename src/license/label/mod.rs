@@ -3,7 +3,10 @@
 //! Order: license files, the card's label, the publisher's own repositories. All evidence is kept; where a file and the
 //! label disagree, the file wins.
 
+mod evidence;
 mod expression;
+
+pub use evidence::{Evidence, evidence};
 
 use super::{
     catalogue::Catalogue,

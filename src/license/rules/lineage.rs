@@ -115,10 +115,8 @@ fn cycles(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         }
         let id = &engine.graph.models[first].id;
         let whose = if visit == 0 { "its lineage" } else { "the lineage of an ancestor" };
-        let is_of_circle = |(child, _): &&(usize, usize)| engine.ways.cycle_of.get(child) == Some(&first);
         let name = |model: usize| engine.graph.models[model].id.as_str();
-        let cut =
-            engine.ways.cut.iter().filter(is_of_circle).min_by_key(|(child, parent)| (name(*child), name(*parent)));
+        let cut = engine.ways.cut.get(&first);
         let place = cut.map(|(child, parent)| format!(", between `{}` and `{}`", name(*child), name(*parent)));
         let message = format!(
             "{whose} leads in a circle through `{id}`: it was cut at its least certain link{}",

@@ -134,7 +134,8 @@ fn adapter_scope(case: &Case<'_>, so_far: &[Finding]) -> Option<Finding> {
         case.ancestor()
     );
     let remedy = format!("declare `{}`, which is safe, or ask the licensor", case.license.key);
-    Some(case.finding("ADAPTER_SCOPE_REVIEW", Severity::Review, "adapters", message, remedy))
+    let section = case.license.clause("adapters").or_else(|| case.license.clause("relicense_derivative"));
+    Some(case.finding_at("ADAPTER_SCOPE_REVIEW", Severity::Review, ("adapters", section), message, remedy))
 }
 
 /// Whether anybody outside gets the weights.

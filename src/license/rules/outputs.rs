@@ -15,8 +15,11 @@ use crate::lineage::Relation;
 /// Rules about outputs.
 pub(super) fn about(case: &Case<'_>) -> Option<Finding> {
     let (license, ancestor) = (case.license, case.ancestor());
+    // Where the text is silent on outputs, what it says of the model is the question.
+    let terms = ["outputs", "commercial_use", "relicense_derivative"];
     let review = |rule: &str, message: String, remedy: &str| {
-        Some(case.finding(rule, Severity::Review, "outputs", message, remedy.to_owned()))
+        let section = terms.iter().find_map(|term| license.clause(term));
+        Some(case.finding_at(rule, Severity::Review, ("outputs", section), message, remedy.to_owned()))
     };
     match &license.traits.outputs {
         Outputs::UseLimitsFollow => limits_follow(case),
