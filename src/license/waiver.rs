@@ -63,7 +63,7 @@ pub struct Waived {
 /// hexadecimal. The model itself is not part of it, so that a waiver for a namespace holds for each model on the way.
 pub fn path_digest(path: &[String]) -> String {
     let rest: Vec<String> = path.iter().skip(1).map(|id| id.to_lowercase()).collect();
-    Digest::of(rest.join("\n").as_bytes()).to_string()
+    Digest::of(rest.join("\n").as_bytes()).to_hex()
 }
 
 /// Marks the findings of a model that are accepted at this moment. Where several waivers hold, the one that lasts
