@@ -23,8 +23,8 @@ pub enum Error {
     Lineage(#[from] lineage::Error),
     /// The policy of the namespace refuses it.
     #[error(
-        "the license policy of `{namespace}` refuses this push. {reason}. Nothing was published; whoever administers the \
-         namespace can change its policy, and a waiver accepts a finding"
+        "the license policy of `{namespace}` refuses this push. {reason}. Nothing was published; see \
+         /policy?namespace={namespace} for what is blocked and who may accept a finding"
     )]
     Blocked {
         /// The namespace.
