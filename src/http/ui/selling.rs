@@ -20,7 +20,7 @@ use crate::{
     auth::{Caller, Viewer},
     http::error::ApiError,
     license::{
-        DISCLAIMER, Finding, Severity,
+        DISCLAIMER, Finding, Obligation, Severity,
         current::load_catalogue,
         db,
         profile::Profile,
@@ -220,25 +220,43 @@ async fn judge(db: &mut PgConnection, viewer: &Viewer, key: &str, profile: &Prof
     let question = Question { models, profile: Some(profile.clone()), ..Question::default() };
     let judgements = question::judge(db, viewer, question).await?;
     let answer = judgements.into_iter().map(|judgement| {
-        let (answer, because) = decide(&judgement.position, judgement.findings);
+        let (answer, because) = decide(&judgement.position, judgement.findings, &judgement.obligations);
         Judged { model: judgement.id, answer, because }
     });
     Ok(answer.collect())
 }
 
 /// The answer, and the finding that decides it.
-fn decide(position: &str, findings: Vec<Finding>) -> (Answer, Option<Finding>) {
+fn decide(position: &str, findings: Vec<Finding>, duties: &[Obligation]) -> (Answer, Option<Finding>) {
     let open: Vec<Finding> = findings.into_iter().filter(|finding| finding.waiver.is_none()).collect();
     let is = |finding: &&Finding, rules: &[&str]| rules.contains(&finding.rule.as_str());
     let forbids = open.iter().find(|finding| is(finding, &COMMERCE) && finding.severity == Severity::Violation);
     if let Some(finding) = forbids {
         return (Answer::No, Some(finding.clone()));
     }
+    // No finding for its owners; everybody else is bound by the label.
+    if let Some(duty) = duties.iter().find(|duty| duty.id == "non-commercial" && duty.via.len() < 2) {
+        return (Answer::No, Some(own_label(duty)));
+    }
     let asks = open.iter().find(|finding| is(finding, &COMMERCE) && finding.severity >= Severity::Review);
     if let Some(finding) = asks.or_else(|| open.iter().find(|finding| is(finding, &OPEN))) {
         return (Answer::Open, Some(finding.clone()));
     }
     if position == "unknown" { (Answer::Unknown, None) } else { (Answer::Yes, None) }
+}
+
+fn own_label(duty: &Obligation) -> Finding {
+    Finding {
+        rule: "NC_USE".to_owned(),
+        severity: Severity::Violation,
+        about: duty.license.clone(),
+        message: "its own label allows no commercial use; only who holds the rights in it may sell it".to_owned(),
+        license: Some(duty.license.clone()),
+        section: Some(duty.section.clone()).filter(|section| !section.is_empty()),
+        path: duty.via.clone(),
+        remedy: String::new(),
+        waiver: None,
+    }
 }
 
 fn is_about(finding: &Finding, license: &str) -> bool {
@@ -293,9 +311,13 @@ mod tests {
     #[test]
     fn a_violation_of_commerce_decides_and_others_do_not() {
         let (name, nc) = (finding("NAME_PREFIX", Severity::Violation), finding("NC_USE", Severity::Violation));
-        assert_eq!(decide("violation", vec![name.clone()]).0, Answer::Yes);
-        assert_eq!(decide("violation", vec![name, nc]).1.unwrap().rule, "NC_USE");
-        assert_eq!(decide("review", vec![finding("NC_USE", Severity::Review)]).0, Answer::Open);
-        assert_eq!(decide("unknown", Vec::new()).0, Answer::Unknown);
+        assert_eq!(decide("violation", vec![name.clone()], &[]).0, Answer::Yes);
+        assert_eq!(decide("violation", vec![name, nc], &[]).1.unwrap().rule, "NC_USE");
+        assert_eq!(decide("review", vec![finding("NC_USE", Severity::Review)], &[]).0, Answer::Open);
+        assert_eq!(decide("unknown", Vec::new(), &[]).0, Answer::Unknown);
+        let [id, summary, license, section, satisfied] =
+            ["non-commercial", "s", "cc-by-nc-4.0", "§2", "unchecked"].map(str::to_owned);
+        let duty = Obligation { id, summary, license, section, via: vec!["a/x".to_owned()], satisfied };
+        assert_eq!(decide("clear", Vec::new(), &[duty]).0, Answer::No);
     }
 }
