@@ -90,7 +90,7 @@ pub(super) fn deciding(license: &License, rule: &str) -> Option<Sentence> {
 /// A message of the engine as a sentence, safe in HTML.
 pub(super) fn sentence(message: &str) -> String {
     let mut text = capitalized(message.trim());
-    if !text.is_empty() && !text.ends_with(['.', '!', '?']) {
+    if !text.is_empty() && !text.ends_with(['.', '!', '?']) && !text.ends_with(".”") {
         text.push('.');
     }
     format::message(&text)
