@@ -113,14 +113,22 @@ struct LicensePage {
     progress: String,
     evidence: Evidence,
     kit: Vec<KitRow>,
-    may_write: bool,
-    may_waive: bool,
-    may_administer: bool,
+    may: May,
     owner: String,
     today: String,
     history: Vec<Change>,
     exports: [(&'static str, String); 5],
     disclaimer: &'static str,
+}
+
+/// What the visitor may do here.
+struct May {
+    /// Push.
+    write: bool,
+    /// Accept findings.
+    waive: bool,
+    /// Change the policy.
+    administer: bool,
 }
 
 /// What is said of the model: as it is kept, or for the use that is asked about.
@@ -174,9 +182,11 @@ pub async fn get_license(
         progress: progress(&said.duties),
         evidence: evidence(&model, kept.as_ref(), &catalogue, said.expression),
         kit: kit.into_iter().map(|file| KitRow { path: file.path, why: words::capitalized(&file.why) }).collect(),
-        may_write: model.kind == Kind::Hosted && caller.may_write(model.name.namespace()),
-        may_waive: said.asked.is_none() && manage::may_waive(&mut db, &caller, model.name.namespace()).await?,
-        may_administer: caller.may_administer(model.name.namespace()),
+        may: May {
+            write: model.kind == Kind::Hosted && caller.may_write(model.name.namespace()),
+            waive: said.asked.is_none() && manage::may_waive(&mut db, &caller, model.name.namespace()).await?,
+            administer: caller.may_administer(model.name.namespace()),
+        },
         owner: caller.name().to_owned(),
         today: format::day(time::OffsetDateTime::now_utc()),
         history: history.into_iter().map(change).collect(),
