@@ -147,11 +147,28 @@ impl ResponseError for HubError {
         if let Some(code) = code {
             response.insert_header(("X-Error-Code", code));
         }
-        if let Ok(message) = HeaderValue::from_str(&self.error.message.replace(['\n', '\r'], " ")) {
+        if let Ok(message) = HeaderValue::from_str(&for_header(&self.error.message)) {
             response.insert_header(("X-Error-Message", message));
         }
         response.json(json!({ "error": self.error.message }))
     }
+}
+
+/// What a header can hold of a message: clients read headers as Latin-1, so other letters would arrive garbled.
+fn for_header(message: &str) -> String {
+    let plain = message.replace('§', "section ").replace(['–', '—'], "-").replace('→', "->").replace(['“', '”'], "\"");
+    plain
+        .chars()
+        .map(|c| {
+            if c.is_control() {
+                ' '
+            } else if c.is_ascii() {
+                c
+            } else {
+                '?'
+            }
+        })
+        .collect()
 }
 
 impl From<name::Error> for ApiError {

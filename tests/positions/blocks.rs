@@ -1,9 +1,10 @@
 //! What findings block: a push before it is published, a download until they are settled.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{family, license};
-use crate::support::{Caller, files};
+use crate::support::{Caller, files, send};
 
 async fn policy(caller: &Caller, policy: Value) {
     let body = json!({ "namespace": "bob", "policy": policy });
@@ -16,7 +17,11 @@ async fn a_push_that_the_policy_refuses_publishes_nothing_and_says_why() {
     policy(&bob, json!({ "block_push": "violation" })).await;
     let before = bob.model("bob/tune").await["revision"].clone();
     let card = "---\nlicense: apache-2.0\nbase_model: alice/nc\n---\n# Again\n";
-    let refused = bob.put_file("bob/tune", "README.md?message=Again", card).await;
+    let put = async |card: &'static str| {
+        let place = "/api/v1/models/bob/tune/files/README.md?message=Again";
+        send(bob.request(Method::PUT, place).body(card)).await
+    };
+    let refused = put(card).await;
     let text = refused.text();
     refused.refused(403, "license-policy", "NC_DROPPED");
     assert!(text.contains("cc-by-nc-4.0 §") && text.contains("to mend it"), "{text}");
@@ -26,7 +31,7 @@ async fn a_push_that_the_policy_refuses_publishes_nothing_and_says_why() {
     // Another model's push that is in order passes, and so does this one's once it is.
     bob.publish("bob/fine", &files::card("license: mit")).await;
     let mended = "---\nlicense: cc-by-nc-4.0\nbase_model: alice/nc\n---\n# Mended\n";
-    bob.put_file("bob/tune", "README.md?message=Mend", mended).await.succeed();
+    put(mended).await.succeed();
     app.drain().await;
     assert_ne!(license(&bob, "bob/tune").await["position"], "violation");
     app.finish().await;

@@ -33,7 +33,7 @@ impl LicenseFile {
 }
 
 /// Returns the license and notice files of revisions: `LICENSE*`, `LICENCE*`, `COPYING*`, `NOTICE*`, `USE_POLICY*`,
-/// `*LICENSE*.txt` and `*LICENSE*.md`.
+/// `*LICENSE*.txt`, `*LICENSE*.md`, and what lies in `LICENSES/` (<https://reuse.software/spec/>).
 pub(crate) async fn list_license_files(db: &mut PgConnection, revisions: &[i64]) -> Result<Vec<LicenseFile>, Error> {
     let files = sqlx::query_as!(
         LicenseFile,
@@ -41,7 +41,7 @@ pub(crate) async fn list_license_files(db: &mut PgConnection, revisions: &[i64])
         select f.revision_id, f.path, f.digest, f.size, t.license, t.excerpt as "excerpt?", t.catalogue as "catalogue?"
         from files f left join license_texts t on t.digest = f.digest
         where f.revision_id = any($1)
-            and f.path ~* '(^|/)((licen[cs]e|copying|notice|use_policy)[^/]*|[^/]*licen[cs]e[^/]*\.(txt|md))$'
+            and f.path ~* '(^|/)(licenses/[^/]+|(licen[cs]e|copying|notice|use_policy)[^/]*|[^/]*licen[cs]e[^/]*\.(txt|md))$'
         order by f.revision_id, f.path
         "#,
         revisions,
