@@ -210,7 +210,7 @@ pub struct WaiverRequest {
     /// Who answers for it; the caller when absent.
     pub owner: Option<String>,
     /// Until when: `2027-06-30` or an RFC 3339 time.
-    pub expires: String,
+    pub expires: Option<String>,
 }
 
 /// Whether the caller may accept findings of a namespace.
@@ -253,7 +253,7 @@ pub struct Granted {
 /// Accepts a finding: of one model, or of all models of a namespace.
 pub async fn grant_waiver(db: &mut PgConnection, caller: &Caller, request: &WaiverRequest) -> Result<Granted, Error> {
     let now = OffsetDateTime::now_utc();
-    let expires = read_expiry(&request.expires, now)?;
+    let expires = read_expiry(request.expires.as_deref().unwrap_or_default(), now)?;
     let reason = bounded(&request.reason, "reason", "say why the finding is accepted")?;
     let owner = request.owner.as_deref().unwrap_or(caller.name());
     let owner = bounded(owner, "owner", "name who answers for it")?;

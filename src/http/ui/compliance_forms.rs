@@ -42,7 +42,7 @@ pub async fn change_compliance(app: Data<App>, caller: Caller, form: Form<Vec<(S
                 let mut request = read_pick(finding)?;
                 request.reason = field("reason").to_owned();
                 request.owner.clone_from(&owner);
-                request.expires = field("expires").to_owned();
+                request.expires = Some(field("expires").to_owned());
                 request.any_path = !field("any_path").is_empty();
                 grant(&mut tx, &caller, &request).await?;
             }

@@ -50,53 +50,6 @@ pub struct TrendPoint {
     pub models: i64,
 }
 
-/// Returns how many of the models that are here now were in which position at the end of each of the last days.
-pub async fn list_trend(
-    db: &mut PgConnection,
-    viewer: &Viewer,
-    namespace: Option<&str>,
-    days: i32,
-) -> Result<Vec<TrendPoint>, Error> {
-    // Back from now: what a model was then is what its first later change says it was before.
-    let points = sqlx::query_as!(
-        TrendPoint,
-        r#"
-        with days as (
-            select generate_series(current_date - $4::int + 1, current_date, interval '1 day')::date as day
-        ), visible as (
-            select m.id, m.position, m.created_at from models m
-            where ($1::text is null or m.namespace_key = $1)
-                and (m.visibility = 'public' or $2 or m.namespace_key = any($3))
-        ), moved as (
-            select d.day, c.model_id, (array_agg(c.previous order by c.id))[1] as previous
-            from days d join position_changes c on c.at >= d.day + interval '1 day'
-            join visible v on v.id = c.model_id
-            group by d.day, c.model_id
-        ), still as (
-            select d.day, v.position, count(*) as models
-            from days d join visible v on v.created_at < d.day + interval '1 day' group by d.day, v.position
-        ), corrections as (
-            select m.day, v.position, -count(*) as models from moved m join visible v on v.id = m.model_id
-            where v.created_at < m.day + interval '1 day' group by m.day, v.position
-            union all
-            select m.day, coalesce(m.previous, 'unknown'), count(*) from moved m join visible v on v.id = m.model_id
-            where v.created_at < m.day + interval '1 day' group by m.day, coalesce(m.previous, 'unknown')
-        )
-        select to_char(day, 'YYYY-MM-DD') as "day!", position as "position!", sum(models)::bigint as "models!"
-        from (select * from still union all select * from corrections) as counted
-        group by day, position having sum(models) > 0
-        order by day, position
-        "#,
-        namespace,
-        viewer.everything,
-        &viewer.namespaces,
-        days,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(points)
-}
-
 /// Returns whether a job that will judge the model is waiting or running: for the model, an ancestor, its namespace, or
 /// everything.
 pub async fn is_being_judged(db: &mut PgConnection, model_id: i64) -> Result<bool, Error> {

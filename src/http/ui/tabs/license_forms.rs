@@ -78,6 +78,6 @@ fn request_of(form: &Change, model: String) -> WaiverRequest {
         any_path: !form.any_path.is_empty(),
         reason: form.reason.clone(),
         owner: Some(form.owner.trim().to_owned()).filter(|owner| !owner.is_empty()),
-        expires: form.expires.clone(),
+        expires: Some(form.expires.clone()),
     }
 }
