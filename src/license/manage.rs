@@ -424,7 +424,7 @@ fn read_expiry(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, Error>
     let text = text.trim();
     let day = time::macros::format_description!("[year]-[month]-[day]");
     let at = match Date::parse(text, &day) {
-        Ok(date) => date.with_hms(23, 59, 59).ok().map(|at| at.assume_utc()),
+        Ok(date) => date.with_hms(23, 59, 59).ok().map(time::PrimitiveDateTime::assume_utc),
         Err(_) => OffsetDateTime::parse(text, &Rfc3339).ok(),
     };
     let at = at.ok_or_else(|| Error::Invalid(ask.to_owned()))?;
