@@ -10,6 +10,7 @@ mod cost;
 mod download;
 mod herd;
 mod import;
+mod licenses;
 mod lineage;
 mod queries;
 mod start;
@@ -57,6 +58,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "lineage",
         about: "questions about the graph, one at a time, and an audit of everything",
         run: |bench| lineage::run(bench).boxed_local(),
+    },
+    Benchmark {
+        name: "licenses",
+        about: "positions judged again, judged for another use, and exported",
+        run: |bench| licenses::run(bench).boxed_local(),
     },
     Benchmark {
         name: "lineage-zoo",

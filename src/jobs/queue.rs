@@ -215,6 +215,8 @@ pub struct JobRow {
     pub attempts: i32,
     /// The last error.
     pub error: Option<String>,
+    /// How long its last run took, in milliseconds; null: it has not ended.
+    pub took_ms: Option<f64>,
     /// When it was queued.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -234,7 +236,7 @@ pub async fn list(
         JobRow,
         r#"
         select j.id, j.kind, j.state, m.namespace || '/' || m.name as model, j.attempts, j.error, j.created_at,
-            j.finished_at
+            (extract(epoch from j.finished_at - j.started_at) * 1000)::double precision as took_ms, j.finished_at
         from jobs j left join models m on m.id = j.model_id
         where j.state = any($1)
             and ($2 or (m.id is not null and (m.visibility = 'public' or m.namespace_key = any($3))))
