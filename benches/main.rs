@@ -13,6 +13,7 @@ mod import;
 mod licenses;
 mod lineage;
 mod queries;
+mod smoke;
 mod start;
 mod support;
 mod upload;
@@ -73,6 +74,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "lineage-cost",
         about: "fingerprints beside digests, the search among many families, a decision",
         run: |_| cost::run().boxed_local(),
+    },
+    Benchmark {
+        name: "smoke",
+        about: "the smoke test on models of three sizes, weights streamed from the disk",
+        run: |_| future::ready(smoke::run()).boxed_local(),
     },
 ];
 

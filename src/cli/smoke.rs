@@ -9,12 +9,13 @@ use std::{
 use anyhow::Context;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
-use crate::smoke::{self, Input, Logits, Report, Status};
+use crate::smoke::{self, Input, Logits, Relation, Report, Status};
 
 /// Loads a model in a confined process, checks every value, runs it and lets it write.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   herdbook smoke ./my-model
+  herdbook smoke ./my-adapter --base ./its-base
   herdbook smoke ./my-model --json
   herdbook smoke ./my-model --input-ids 1,403,407 --logits logits.safetensors
 
@@ -22,9 +23,16 @@ Exit codes: 0 passed or warned, 1 failed, 2 usage or environment error, 3 skippe
 pub struct Args {
     /// The folder with the model's files
     dir: PathBuf,
-    /// How deep: 0 headers, 1 values, 2 a forward pass and a sample
-    #[arg(long, default_value_t = smoke::DEFAULT_LEVEL, value_parser = clap::value_parser!(u8).range(0..=i64::from(smoke::MAX_LEVEL)))]
-    level: u8,
+    /// The folder of its base: adapters run on it, other models are compared with it
+    #[arg(long)]
+    base: Option<PathBuf>,
+    /// How it relates to the base; decides how far it may be from it
+    #[arg(long, requires = "base")]
+    relation: Option<Relation>,
+    /// How deep: 0 headers, 1 values, 2 a short forward pass, 3 the likelihood of a text, 4 a sample. Without it, as deep
+    /// as the size allows in a few minutes
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=i64::from(smoke::MAX_LEVEL)))]
+    level: Option<u8>,
     /// Prints the report as JSON
     #[arg(long)]
     json: bool,
@@ -38,7 +46,12 @@ pub struct Args {
 
 /// Runs the command.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let input = Input { level: args.level, input_ids: args.input_ids, ..Input::new(args.dir) };
+    let mut input = Input::new(args.dir);
+    if let Some(base) = args.base {
+        input = input.with_base(base);
+    }
+    (input.relation, input.input_ids) = (args.relation, args.input_ids);
+    input.level = args.level.unwrap_or(input.level);
     let (report, logits) = smoke::run_with_logits(&input).await?;
     let mut out = io::stdout().lock();
     if args.json {

@@ -2,13 +2,25 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use crate::smoke::child::{self, Options, Probe};
+use crate::smoke::{
+    Relation,
+    child::{self, Options, Probe},
+};
 
 /// Tests a folder in this process after taking its rights away.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The folder, as an absolute path
     dir: PathBuf,
+    /// The folder of its base, as an absolute path
+    #[arg(long)]
+    base: Option<PathBuf>,
+    /// How it relates to its base
+    #[arg(long)]
+    relation: Option<Relation>,
+    /// Reads from standard input what an earlier run kept of the base
+    #[arg(long)]
+    record: bool,
     #[arg(long)]
     level: u8,
     /// Private writable memory in bytes
@@ -26,8 +38,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Args { dir, level, memory, cpu_seconds, input_ids, probe } = args;
-    match child::run(&Options { dir, level, memory, cpu_seconds, input_ids, probe }) {
+    let Args { dir, base, relation, record, level, memory, cpu_seconds, input_ids, probe } = args;
+    match child::run(&Options { dir, base, relation, record, level, memory, cpu_seconds, input_ids, probe }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("{reason}");

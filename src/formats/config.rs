@@ -107,7 +107,13 @@ pub fn parse(bytes: &[u8]) -> Result<ModelConfig, Error> {
     if bytes.len() as u64 > MAX_CONFIG {
         return Err(Error::TooLong(bytes.len() as u64));
     }
-    let whole: Value = serde_json::from_slice(bytes).map_err(|error| Error::NotJson(error.to_string()))?;
+    let whole: Value = match serde_json::from_slice(bytes) {
+        Ok(whole) => whole,
+        // Python writes what JSON does not have.
+        Err(error) => {
+            serde_json::from_str(&without_bare_numbers(bytes)).map_err(|_| Error::NotJson(error.to_string()))?
+        }
+    };
     let Value::Object(outer) = &whole else { return Err(Error::NotJson("it is no object".to_owned())) };
     // Vision-language models keep the decoder's numbers one level down.
     let nested = outer.get("text_config").filter(|text| text.get("hidden_size").is_some());
@@ -127,7 +133,7 @@ pub fn parse(bytes: &[u8]) -> Result<ModelConfig, Error> {
         head_dim: capped(raw, &["head_dim"], 1024)?,
         vocab_size: capped(raw, &["vocab_size"], 4 << 20)?,
         max_positions: capped(raw, &["max_position_embeddings", "n_positions", "max_seq_len"], 1 << 40)?,
-        norm_eps: float(raw, &["rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "norm_epsilon"])?,
+        norm_eps: float(raw, &["rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "norm_epsilon", "norm_eps"])?,
         activation: text(raw, "hidden_act")?.or(text(raw, "hidden_activation")?).or(text(raw, "activation_function")?),
         rope: rope(raw)?,
         tied: raw.get("tie_word_embeddings").or(outer.get("tie_word_embeddings")).and_then(Value::as_bool),
@@ -140,6 +146,39 @@ pub fn parse(bytes: &[u8]) -> Result<ModelConfig, Error> {
     };
     check(&config)?;
     Ok(config)
+}
+
+/// Replaces the bare words `Infinity` and `NaN` outside texts by null: nothing that is read here is infinite.
+fn without_bare_numbers(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text.as_ref();
+    while let Some(quote) = rest.find('"') {
+        let end = end_of_text(&rest[quote + 1..]).map_or(rest.len(), |end| quote + 1 + end);
+        kept.push_str(&replaced(&rest[..quote]));
+        kept.push_str(&rest[quote..end]);
+        rest = &rest[end..];
+    }
+    kept.push_str(&replaced(rest));
+    kept
+}
+
+fn replaced(outside: &str) -> String {
+    ["-Infinity", "Infinity", "NaN"].iter().fold(outside.to_owned(), |text, word| text.replace(word, "null"))
+}
+
+/// The byte behind a text's closing quote.
+fn end_of_text(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return Some(index + 1),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn check(config: &ModelConfig) -> Result<(), Error> {

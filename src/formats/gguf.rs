@@ -130,7 +130,7 @@ pub enum Value {
 const KEPT: usize = 64;
 
 /// What a header says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Header {
     /// 1 to 3.
     pub version: u32,

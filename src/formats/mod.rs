@@ -11,6 +11,7 @@ pub mod floats;
 pub mod gguf;
 pub mod mergekit;
 pub mod pickle;
+pub mod quants;
 pub mod safetensors;
 pub mod shards;
 

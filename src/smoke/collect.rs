@@ -23,6 +23,7 @@ pub(super) fn report(level: u8, outcome: &Outcome) -> (Report, Logits) {
         metrics: Map::new(),
         stages: Vec::new(),
         sample: None,
+        record: None,
         environment: environment(),
         cause: None,
         duration_ms,
@@ -33,15 +34,16 @@ pub(super) fn report(level: u8, outcome: &Outcome) -> (Report, Logits) {
     for line in outcome.stdout.split(|byte| *byte == b'\n') {
         match serde_json::from_slice(line) {
             Ok(Line::Begin { stage: name }) => stage = name,
-            Ok(Line::Stage { name, ms, checks, metrics }) => {
-                report.stages.push(Stage { name, ms });
+            Ok(Line::Stage { name, ms, cpu_ms, checks, metrics }) => {
+                report.stages.push(Stage { name, ms, cpu_ms });
                 report.checks.extend(checks);
                 report.metrics.extend(metrics);
             }
             Ok(Line::Logits { values }) => logits.extend(decode(&values)),
-            Ok(Line::Verdict { verdict, sample, environment }) => {
+            Ok(Line::Verdict { verdict, sample, record, environment }) => {
                 report.verdict = verdict;
                 report.sample = sample;
+                report.record = record;
                 report.environment.extend(environment);
                 ended = true;
             }

@@ -10,6 +10,7 @@ pub mod child;
 mod collect;
 pub mod db;
 pub mod gate;
+mod record;
 mod report;
 mod sandbox;
 
@@ -23,14 +24,22 @@ use std::{
     time::Duration,
 };
 
+pub use record::{Kept, Record};
 pub(crate) use report::Line;
-pub use report::{Check, Report, Stage, Status, conclude};
+pub use report::{Check, Relation, Report, Stage, Status, conclude};
 
 /// The deepest level there is.
 pub const MAX_LEVEL: u8 = 4;
 
-/// The level that every upload gets: headers, values, a short forward pass and a sample.
-pub const DEFAULT_LEVEL: u8 = 2;
+/// The level for weights of this many bytes: all of it for small models, which write in seconds; of large ones the
+/// likelihood of a text, of the largest a short forward pass.
+pub fn level_for_bytes(bytes: u64) -> u8 {
+    match bytes >> 30 {
+        0..2 => 4,
+        2..24 => 3,
+        _ => 2,
+    }
+}
 
 /// A way in which a smoke test cannot even begin.
 #[derive(Debug, thiserror::Error)]
@@ -72,10 +81,13 @@ impl Limits {
 
     /// Returns limits for the files in a folder.
     pub fn for_folder(dir: &Path) -> Self {
-        let entries = dir.read_dir().into_iter().flatten().flatten();
-        let bytes = entries.filter_map(|entry| entry.path().metadata().ok()).map(|data| data.len()).sum();
-        Self::for_bytes(bytes)
+        Self::for_bytes(bytes_in(dir))
     }
+}
+
+fn bytes_in(dir: &Path) -> u64 {
+    let entries = dir.read_dir().into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.path().metadata().ok()).map(|data| data.len()).sum()
 }
 
 /// What to test and how.
@@ -83,6 +95,12 @@ impl Limits {
 pub struct Input {
     /// The folder with the model's files.
     pub dir: PathBuf,
+    /// The folder of its base: adapters and differences are laid over it, other models compared with it.
+    pub base: Option<PathBuf>,
+    /// What an earlier run kept of the base, instead of running it again.
+    pub record: Option<Record>,
+    /// How the model relates to its base, which decides how far it may be from it.
+    pub relation: Option<Relation>,
     /// The deepest level, 0 to 4.
     pub level: u8,
     /// What the child may use.
@@ -97,7 +115,19 @@ impl Input {
     /// Tests a folder as every upload is tested.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
-        Self { limits: Limits::for_folder(&dir), level: DEFAULT_LEVEL, program: None, input_ids: None, dir }
+        let bytes = bytes_in(&dir);
+        let (limits, level) = (Limits::for_bytes(bytes), level_for_bytes(bytes));
+        Self { limits, level, base: None, record: None, relation: None, program: None, input_ids: None, dir }
+    }
+
+    /// The same, on or against a base: both are read.
+    #[must_use]
+    pub fn with_base(mut self, base: impl Into<PathBuf>) -> Self {
+        let base = base.into();
+        let bytes = bytes_in(&self.dir).saturating_add(bytes_in(&base));
+        (self.limits, self.level) = (Limits::for_bytes(bytes), level_for_bytes(bytes));
+        self.base = Some(base);
+        self
     }
 }
 
@@ -113,9 +143,13 @@ pub async fn run(input: &Input) -> Result<Report, Error> {
 
 /// Like [`run`], with the logits of [`Input::input_ids`] where the model was run on them.
 pub async fn run_with_logits(input: &Input) -> Result<(Report, Logits), Error> {
-    let dir = input.dir.canonicalize().and_then(|dir| dir.read_dir().map(|_| dir));
-    let dir = dir.map_err(|reason| Error::Folder { path: input.dir.clone(), reason })?;
-    let request = sandbox::Request::new(&dir, input);
+    let open = |path: &PathBuf| {
+        let dir = path.canonicalize().and_then(|dir| dir.read_dir().map(|_| dir));
+        dir.map_err(|reason| Error::Folder { path: path.clone(), reason })
+    };
+    let dir = open(&input.dir)?;
+    let base = input.base.as_ref().map(open).transpose()?;
+    let request = sandbox::Request::new(&dir, base.as_deref(), input);
     let level = input.level;
     let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
     let cancelled = Arc::clone(&cancel.0);

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::Record;
+
 /// The outcome of a check, and of a whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,6 +42,38 @@ impl fmt::Display for Status {
     }
 }
 
+/// How a model relates to the base that it is compared with; decides how far it may be from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// Trained further.
+    Finetune,
+    /// An adapter on it.
+    Adapter,
+    /// Merged from it and others.
+    Merge,
+    /// In fewer bits.
+    Quantized,
+    /// The same weights in another form.
+    Copy,
+    /// Cut down, extended, or distilled from it: only reported.
+    Other,
+}
+
+impl Relation {
+    /// Returns the word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Finetune => "finetune",
+            Self::Adapter => "adapter",
+            Self::Merge => "merge",
+            Self::Quantized => "quantized",
+            Self::Copy => "copy",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// One item of a smoke test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
@@ -63,10 +97,13 @@ impl Check {
 /// A finished part of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
-    /// `headers`, `scan`, `forward`, `sample`.
+    /// `headers`, `tokenizer`, `scan`, `forward`, `base`, `text`, `sample`, `finish`.
     pub name: String,
     /// How long it took.
     pub ms: u64,
+    /// CPU time of all threads, in milliseconds.
+    #[serde(default)]
+    pub cpu_ms: u64,
 }
 
 /// What one run over a folder found.
@@ -84,6 +121,9 @@ pub struct Report {
     pub stages: Vec<Stage>,
     /// What the model wrote, greedily; `None` when nothing was generated.
     pub sample: Option<String>,
+    /// What it found likely at each position of the text, so that models made of it can be compared without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Record>,
     /// Engine, its version, the machine, how the child was confined.
     pub environment: Map<String, Value>,
     /// Why the run did not end (`timeout`, `memory_exceeded`, …), for the verdict `error`.
@@ -102,6 +142,7 @@ impl Report {
             metrics: Map::new(),
             stages: Vec::new(),
             sample: None,
+            record: None,
             environment: Map::new(),
             cause: None,
             duration_ms: 0,
@@ -141,6 +182,9 @@ pub(crate) enum Line {
         name: String,
         /// How long it took.
         ms: u64,
+        /// CPU time of all threads.
+        #[serde(default)]
+        cpu_ms: u64,
         /// Its checks.
         checks: Vec<Check>,
         /// Its numbers.
@@ -157,6 +201,9 @@ pub(crate) enum Line {
         verdict: Status,
         /// What the model wrote.
         sample: Option<String>,
+        /// What it found likely.
+        #[serde(default)]
+        record: Option<Record>,
         /// What the child knows of itself.
         environment: Map<String, Value>,
     },

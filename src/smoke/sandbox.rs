@@ -1,11 +1,11 @@
-//! Starts the child, feeds it nothing, reads what it says up to a cap, and ends it when its time is up.
+//! Starts the child, feeds it at most what an earlier run kept, reads what it says up to a cap, and ends it when its time is up.
 //!
 //! The child confines itself (`child/confine.rs`) before it opens a file; what is enforced here needs no trust in it:
 //! the wall clock, the length of its output, an empty environment.
 
 use std::{
     ffi::OsString,
-    io::{self, Read},
+    io::{self, Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -24,7 +24,7 @@ use nix::{
 
 use super::Input;
 
-const STDOUT_CAP: usize = 1024 * 1024;
+const STDOUT_CAP: usize = 2 * 1024 * 1024;
 const STDERR_CAP: usize = 64 * 1024;
 /// Cap when logits were asked for, which are text on the same pipe.
 const LOGITS_CAP: usize = 1024 * 1024 * 1024;
@@ -34,14 +34,15 @@ const POLL: Duration = Duration::from_millis(5);
 pub(super) struct Request {
     program: PathBuf,
     arguments: Vec<OsString>,
+    stdin: Option<Vec<u8>>,
     threads: usize,
     wall: Duration,
     stdout_cap: usize,
 }
 
 impl Request {
-    /// Prepares the child for an input; `dir` is its folder as an absolute path.
-    pub(super) fn new(dir: &Path, input: &Input) -> Self {
+    /// Prepares the child for an input; `dir` and `base` are its folders as absolute paths.
+    pub(super) fn new(dir: &Path, base: Option<&Path>, input: &Input) -> Self {
         // The link leads to the running binary even when its file was replaced by an upgrade.
         let program = input.program.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
         let limits = &input.limits;
@@ -54,8 +55,19 @@ impl Request {
             let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
             option("--input-ids", ids.join(","));
         }
+        if let Some(relation) = input.relation {
+            option("--relation", relation.as_str().to_owned());
+        }
+        if let Some(base) = base {
+            arguments.extend(["--base".into(), base.into()]);
+        }
+        // What an earlier run kept is handed over by pipe: arguments are too short for it.
+        let stdin = input.record.as_ref().and_then(|record| serde_json::to_vec(record).ok());
+        if stdin.is_some() {
+            arguments.push("--record".into());
+        }
         let stdout_cap = if input.input_ids.is_some() { LOGITS_CAP } else { STDOUT_CAP };
-        Self { program, arguments, threads: limits.threads.max(1), wall: limits.wall, stdout_cap }
+        Self { program, arguments, stdin, threads: limits.threads.max(1), wall: limits.wall, stdout_cap }
     }
 }
 
@@ -85,6 +97,7 @@ pub(super) struct Outcome {
 pub(super) fn supervise(request: &Request, cancelled: &AtomicBool) -> io::Result<Outcome> {
     let started = Instant::now();
     let mut child = start(request)?;
+    let feeder = child.stdin.take().zip(request.stdin.clone()).map(|(pipe, bytes)| feed(pipe, bytes));
     let overflow = Arc::new(AtomicBool::new(false));
     let stdout = child.stdout.take().map(|pipe| read(pipe, request.stdout_cap, Arc::clone(&overflow)));
     let stderr = child.stderr.take().map(|pipe| read(pipe, STDERR_CAP, Arc::new(AtomicBool::new(false))));
@@ -102,6 +115,9 @@ pub(super) fn supervise(request: &Request, cancelled: &AtomicBool) -> io::Result
     if stopped.is_none() && overflow.load(Ordering::Relaxed) {
         stopped = Some(Stopped::Output);
     }
+    if let Some(feeder) = feeder {
+        let _ = feeder.join();
+    }
     let stderr = String::from_utf8_lossy(&collected(stderr)).into_owned();
     let (exit_code, signal) = (status.code(), status.signal());
     let duration = started.elapsed();
@@ -118,7 +134,7 @@ fn start(request: &Request) -> io::Result<Child> {
         .env("TOKENIZERS_PARALLELISM", "false")
         .env("RUST_BACKTRACE", "0")
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(if request.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -154,6 +170,13 @@ fn read(mut pipe: impl Read + Send + 'static, cap: usize, overflow: Arc<AtomicBo
             overflow.store(true, Ordering::Relaxed);
         }
         bytes
+    })
+}
+
+/// Writes in a thread of its own; a child that ends without reading closes the pipe.
+fn feed(mut pipe: impl Write + Send + 'static, bytes: Vec<u8>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        let _ = pipe.write_all(&bytes);
     })
 }
 

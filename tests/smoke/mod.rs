@@ -1,9 +1,11 @@
 //! The smoke test: what it says of sound and of broken models, and that its child is confined.
 
+mod adapters;
 mod architectures;
 mod broken;
 mod command;
 mod confinement;
+mod faults;
 mod folder;
 mod gate;
 mod hostile;

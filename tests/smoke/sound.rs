@@ -1,6 +1,6 @@
 //! Models that work, and models that nobody can call either way.
 
-use herdbook::smoke::Status;
+use herdbook::smoke::{self, Status};
 use serde_json::{Value, json};
 
 use super::folder::{Folder, check, write_tensors};
@@ -20,7 +20,7 @@ async fn a_trained_model_passes_and_writes_what_the_reference_wrote() {
     assert_eq!(report.metrics["parameters"], 260_032);
     assert_eq!(report.environment["landlock"], "fully enforced");
     let stages: Vec<&str> = report.stages.iter().map(|stage| stage.name.as_str()).collect();
-    assert_eq!(stages, ["headers", "scan", "tokenizer", "forward", "sample", "finish"]);
+    assert_eq!(stages, ["headers", "tokenizer", "scan", "forward", "text", "sample", "finish"]);
     let peak = report.metrics["peak_memory_bytes"].as_u64().unwrap();
     assert!(peak < 64 << 20, "the child took {peak} bytes");
 }
@@ -113,4 +113,25 @@ async fn an_adapter_is_checked_but_not_run_without_its_base() {
     idle.get_mut(&name("lora_B")).unwrap().values.fill(0.0);
     write_tensors(&folder.path().join("adapter_model.safetensors"), &idle);
     assert_eq!(check(&folder.test().await, "values.zero").status, Status::Warned);
+}
+
+#[tokio::test]
+async fn a_model_larger_than_its_memory_is_run_block_by_block() {
+    let folder = Folder::stories();
+    let wide = 16_384;
+    folder.set("config.json", "intermediate_size", wide);
+    // Two tokens: what is measured is memory.
+    folder.set("config.json", "max_position_embeddings", 2);
+    folder.change(|tensors| {
+        for (name, tensor) in tensors.iter_mut().filter(|(name, _)| name.contains(".mlp.")) {
+            tensor.shape = if name.contains("down_proj") { vec![64, wide] } else { vec![wide, 64] };
+            tensor.values = (0..64 * wide).map(|i| (i % 13) as f32 / 1e5 - 6e-5).collect();
+        }
+    });
+    let mut input = smoke::Input { program: Some(super::folder::HERDBOOK.into()), ..smoke::Input::new(folder.path()) };
+    // 63 MB of weights.
+    (input.level, input.limits.memory) = (2, 48 << 20);
+    let report = smoke::run(&input).await.unwrap();
+    assert_eq!(check(&report, "forward.finite").status, Status::Passed, "{report:#?}");
+    assert!(report.metrics["bytes_read"].as_u64().unwrap() > 2 * 60_000_000, "{report:#?}");
 }

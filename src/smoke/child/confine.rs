@@ -1,6 +1,6 @@
 //! The child takes its own rights away, before it opens any input.
 //!
-//! Resource limits, then landlock (only the one folder, only reading, no network), then seccomp: an allow list of the
+//! Resource limits, then landlock (only the folders of model and base, only reading, no network), then seccomp: an allow list of the
 //! system calls that computing, reading files and starting threads need. Everything else answers `EPERM`.
 
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ use seccompiler::{
 /// What the child allows itself.
 pub(super) struct Rights<'a> {
     pub(super) dir: &'a Path,
+    pub(super) base: Option<&'a Path>,
     pub(super) memory: u64,
     pub(super) cpu_seconds: u64,
 }
@@ -44,22 +45,24 @@ pub(super) fn confine(rights: &Rights<'_>) -> Result<&'static str, String> {
     ] {
         setrlimit(resource, soft, hard).map_err(explain("resource limits"))?;
     }
-    let enforced = restrict_files(rights.dir).map_err(|error| format!("cannot restrict file access: {error}"))?;
+    let enforced = restrict_files(rights).map_err(|error| format!("cannot restrict file access: {error}"))?;
     restrict_calls().map_err(|error| format!("cannot restrict system calls: {error}"))?;
     Ok(enforced)
 }
 
-fn restrict_files(dir: &Path) -> Result<&'static str, Box<dyn std::error::Error>> {
+fn restrict_files(rights: &Rights<'_>) -> Result<&'static str, Box<dyn std::error::Error>> {
     let abi = ABI::V6;
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
         .handle_access(AccessNet::from_all(abi))?
         .scope(Scope::from_all(abi))?
-        .create()?
-        .add_rule(PathBeneath::new(PathFd::new(dir)?, AccessFs::ReadFile | AccessFs::ReadDir))?;
-    for target in linked_files(dir) {
-        rules = rules.add_rule(PathBeneath::new(PathFd::new(target)?, AccessFs::ReadFile))?;
+        .create()?;
+    for dir in std::iter::once(rights.dir).chain(rights.base) {
+        rules = rules.add_rule(PathBeneath::new(PathFd::new(dir)?, AccessFs::ReadFile | AccessFs::ReadDir))?;
+        for target in linked_files(dir) {
+            rules = rules.add_rule(PathBeneath::new(PathFd::new(target)?, AccessFs::ReadFile))?;
+        }
     }
     Ok(match rules.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => "fully enforced",

@@ -5,7 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Run, decoder::Decoder, headers::Subject, plan::Plan, text::Text};
+use super::{
+    Run,
+    decoder::{Decoder, Wanted, Weights},
+    headers::Subject,
+    plan::Plan,
+    text::Text,
+};
 use crate::smoke::Status;
 
 /// Tokens to write.
@@ -24,10 +30,13 @@ pub(super) fn sample(run: &mut Run, subject: &Subject, plan: &Plan, text: Option
         let detail = format!("no sample: {parameters} parameters are more than {MAX_PARAMETERS}");
         return run.check("gen.repetition", Status::Skipped, detail);
     }
-    let rows = u32::try_from(plan.embedding.rows).unwrap_or(u32::MAX);
-    let prompt = match subject.bos.filter(|bos| *bos < rows) {
+    let rows = u32::try_from(plan.embedding.tokens.rows).unwrap_or(u32::MAX);
+    let prompt = match subject.ids.bos.filter(|bos| *bos < rows) {
         Some(bos) => vec![bos],
-        None => text.and_then(|text| text.encode(OPENING).ok()).unwrap_or_default(),
+        None => {
+            let encoded = text.and_then(|text| text.encode(OPENING).ok()).unwrap_or_default();
+            encoded.into_iter().map(|(id, _)| id).collect()
+        }
     };
     if prompt.is_empty() || prompt.iter().any(|id| *id >= rows) {
         return run.check("gen.repetition", Status::Skipped, "no sample: nothing to begin with");
@@ -53,26 +62,22 @@ pub(super) fn sample(run: &mut Run, subject: &Subject, plan: &Plan, text: Option
 
 fn write(subject: &Subject, plan: &Plan, prompt: &[u32], memory: u64) -> candle_core::Result<Vec<u32>> {
     let began = Instant::now();
-    let mut decoder = Decoder::new(plan, &subject.tensors, memory);
+    let mut decoder = Decoder::new(plan, Weights::new(&subject.tensors, &subject.overlay, memory));
     let mut written = Vec::with_capacity(TOKENS);
     let mut input = prompt.to_vec();
-    let room = subject.max_positions.saturating_sub(prompt.len()).saturating_add(1);
+    let room = subject.ids.max_positions.saturating_sub(prompt.len()).saturating_add(1);
     while written.len() < TOKENS.min(room) && began.elapsed() < PATIENCE {
-        let pass = decoder.forward(&input)?;
-        let Some(next) = pass.logits.last().and_then(|row| largest(row)) else { break };
-        if subject.eos.contains(&next) {
+        let trace = decoder.read(&input)?;
+        let last = trace.states.narrow(0, input.len() - 1, 1)?;
+        let positions = decoder.words(&last, &Wanted::default())?;
+        let Some((next, _)) = positions.first().and_then(|position| position.best.first().copied()) else { break };
+        if subject.ids.eos.contains(&next) {
             break;
         }
         written.push(next);
         input = vec![next];
     }
     Ok(written)
-}
-
-/// The index of the largest logit, the first of equal ones.
-fn largest(row: &[f32]) -> Option<u32> {
-    let best = row.iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
-    best.and_then(|(index, _)| u32::try_from(index).ok())
 }
 
 /// Says how a text repeats itself, if it does badly.
@@ -104,11 +109,5 @@ mod tests {
         let counting: Vec<u32> = (0..32).collect();
         assert_eq!(repetition(&counting), None);
         assert_eq!(repetition(&[]), None);
-    }
-
-    #[test]
-    fn the_first_of_equal_logits_is_taken() {
-        assert_eq!(largest(&[0.0, 2.0, 2.0]), Some(1));
-        assert_eq!(largest(&[]), None);
     }
 }

@@ -1,6 +1,15 @@
-//! What logits say about a model: finite, spread, better than chance.
+//! What tokenizer and logits say about a model: they fit, are finite, spread, better than chance.
 
-use super::{Run, decoder::Pass};
+use std::path::Path;
+
+use super::{
+    Run,
+    decoder::{Position, Trace},
+    headers::Ids,
+    probe_text::{TEXT, TEXT_ID, Tokens},
+    read_capped,
+    text::Text,
+};
 use crate::smoke::Status;
 
 /// The largest finite half.
@@ -10,18 +19,70 @@ const UNIFORM: f64 = 0.98;
 const NEARLY_UNIFORM: f64 = 0.95;
 /// Fewest predictions that a likelihood is judged by.
 const MIN_PREDICTIONS: usize = 8;
+/// Perplexity that any model of plain English stays below.
+pub(super) const PERPLEXED: f64 = 100.0;
+
+/// Judges whether every token has a row of the embedding, and special tokens exist.
+pub(super) fn vocabulary(run: &mut Run, text: &Text, ids: &Ids, rows: usize) {
+    let Some((id, token)) = text.largest() else {
+        return run.check("tokenizer.vocab_fits", Status::Failed, "the tokenizer has no tokens");
+    };
+    let largest = usize::try_from(id).unwrap_or(usize::MAX);
+    if largest >= rows {
+        let detail = format!("token `{token}` has id {id}, the embedding has {rows} rows");
+        return run.check("tokenizer.vocab_fits", Status::Failed, detail);
+    }
+    let special =
+        ids.bos.iter().chain(&ids.eos).chain(&ids.pad).find(|id| usize::try_from(**id).is_ok_and(|id| id >= rows));
+    if let Some(special) = special {
+        let detail = format!("a special token has id {special}, the embedding has {rows} rows");
+        return run.check("tokenizer.vocab_fits", Status::Warned, detail);
+    }
+    let surplus = rows - 1 - largest;
+    if surplus > 1024.max(rows / 50) {
+        let detail = format!("the embedding has {surplus} rows more than there are tokens");
+        return run.check("tokenizer.vocab_fits", Status::Warned, detail);
+    }
+    run.check("tokenizer.vocab_fits", Status::Passed, format!("every token has one of the {rows} rows"));
+}
+
+/// Judges whether text comes back from its tokens.
+pub(super) fn roundtrip(run: &mut Run, text: &Text) {
+    let encoded = match text.encode(TEXT) {
+        Ok(encoded) if !encoded.is_empty() => encoded,
+        Ok(_) => return run.check("tokenizer.roundtrip", Status::Failed, "it makes no tokens of plain English"),
+        Err(reason) => return run.check("tokenizer.roundtrip", Status::Failed, reason),
+    };
+    let ids: Vec<u32> = encoded.iter().map(|(id, _)| *id).collect();
+    let unknown = text.unknown().map_or(0, |unknown| ids.iter().filter(|id| **id == unknown).count());
+    if unknown * 20 > ids.len() {
+        let detail = format!("{unknown} of the {} tokens of plain English are the unknown token", ids.len());
+        return run.check("tokenizer.roundtrip", Status::Failed, detail);
+    }
+    let plain = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    match text.decode(&ids) {
+        Ok(decoded) if plain(&decoded) == plain(TEXT) => {
+            run.check("tokenizer.roundtrip", Status::Passed, "text comes back from its tokens");
+        }
+        Ok(decoded) if plain(&decoded).eq_ignore_ascii_case(&plain(TEXT)) => {
+            run.check("tokenizer.roundtrip", Status::Passed, "text comes back from its tokens but for capitals");
+        }
+        Ok(_) => run.check("tokenizer.roundtrip", Status::Warned, "text does not come back from its tokens as it was"),
+        Err(reason) => run.check("tokenizer.roundtrip", Status::Failed, reason),
+    }
+}
 
 /// Judges whether every activation and every logit is finite.
-pub(super) fn finite(run: &mut Run, pass: &Pass) -> bool {
-    if let Some(layer) = pass.absmax.iter().position(|size| !size.is_finite()) {
+pub(super) fn finite(run: &mut Run, trace: &Trace, positions: &[Position]) -> bool {
+    if let Some(layer) = trace.absmax.iter().position(|size| !size.is_finite()) {
         run.check("forward.finite", Status::Failed, format!("layer {layer} is the first to give NaN or infinity"));
         return false;
     }
-    if pass.logits.iter().flatten().any(|logit| !logit.is_finite()) {
+    if positions.iter().any(|position| !position.finite) {
         run.check("forward.finite", Status::Failed, "the layers are finite, the logits are not");
         return false;
     }
-    let largest = pass.absmax.iter().copied().fold(0.0, f32::max);
+    let largest = trace.absmax.iter().copied().fold(0.0, f32::max);
     if largest > F16_MAX {
         let detail = format!("activations reach {largest}: they overflow in half precision");
         run.check("forward.finite", Status::Warned, detail);
@@ -31,14 +92,26 @@ pub(super) fn finite(run: &mut Run, pass: &Pass) -> bool {
     true
 }
 
-/// Judges whether the model prefers some tokens to others at all.
-pub(super) fn spread(run: &mut Run, pass: &Pass) {
-    let entropy = mean(pass.logits.iter().map(|row| normalized_entropy(row)));
-    let deviation = mean(pass.logits.iter().map(|row| deviation(row)));
+/// Tells whether a card or a config says that the model is a tiny one for tests, which nobody trained.
+pub(super) fn is_for_tests(dir: &Path) -> bool {
+    let says = |name: &str, words: &[&str]| {
+        let text = read_capped(dir, name, 1 << 20).ok().flatten().unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).to_lowercase();
+        words.iter().any(|word| text.contains(word))
+    };
+    says("README.md", &["tiny-random", "tiny random", "for testing", "test model"])
+        || says("config.json", &["tiny-random", "hf-internal-testing"])
+}
+
+/// Judges whether the model prefers some words to others at all.
+pub(super) fn spread(run: &mut Run, positions: &[Position], words: usize, for_tests: bool) {
+    let entropy = mean(positions.iter().map(|position| position.entropy)) / as_f64(words.max(2)).ln();
+    let deviation = mean(positions.iter().map(|position| position.deviation));
     run.metric("entropy_normalized", entropy);
     run.metric("logits_deviation", deviation);
     let (status, comment) = if deviation <= 0.05 || entropy > UNIFORM {
-        (Status::Failed, "it prefers no word to another and looks untrained")
+        let status = if for_tests { Status::Warned } else { Status::Failed };
+        (status, "it prefers no word to another and looks untrained")
     } else if entropy > NEARLY_UNIFORM {
         (Status::Warned, "it hardly prefers any word to another")
     } else {
@@ -48,52 +121,43 @@ pub(super) fn spread(run: &mut Run, pass: &Pass) {
     run.check("logits.spread", status, detail);
 }
 
-/// Judges whether plain English is likelier to the model than random tokens.
-pub(super) fn likelihood(run: &mut Run, pass: &Pass, ids: &[u32]) {
-    let predictions: Vec<f64> =
-        pass.logits.iter().zip(ids.iter().skip(1)).filter_map(|(row, next)| surprise(row, *next)).collect();
-    let Some(words) = pass.logits.first().map(Vec::len).filter(|_| predictions.len() >= MIN_PREDICTIONS) else {
-        return run.check("text.likelihood", Status::Skipped, "the text makes too few tokens to judge by");
-    };
-    let chance = as_f64(words).ln();
-    let surprise = mean(predictions.into_iter());
+/// How likely the text is to a model.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measured {
+    /// Nats a token.
+    pub(super) surprise: f64,
+}
+
+/// Judges how likely plain English is to the model.
+pub(super) fn likelihood(run: &mut Run, positions: &[Position], tokens: &Tokens, words: usize) -> Option<Measured> {
+    let predictions: Vec<f64> = positions.iter().filter_map(|position| position.surprise).collect();
+    if predictions.len() < MIN_PREDICTIONS {
+        run.check("ppl.absolute", Status::Skipped, "the text makes too few tokens to judge by");
+        return None;
+    }
+    let total: f64 = predictions.iter().sum();
+    let surprise = total / as_f64(predictions.len());
+    let perplexity = surprise.exp();
+    run.metric("text_id", TEXT_ID);
+    run.metric("text_tokens", tokens.ids.len() as u64);
+    run.metric("ppl", perplexity);
     run.metric("surprise", surprise);
-    let detail = format!("plain English surprises it by {surprise:.2} nats a token, chance would by {chance:.2}");
-    if surprise < chance {
-        return run.check("text.likelihood", Status::Passed, detail);
-    }
-    let comment = "untrained, damaged, another tokenizer, or no English";
-    run.check("text.likelihood", Status::Warned, format!("{detail}: {comment}"));
+    run.metric("bits_per_byte", total / std::f64::consts::LN_2 / as_f64(tokens.bytes.max(1)));
+    let half = as_f64(words) / 2.0;
+    let detail = format!("plain English has a perplexity of {perplexity:.1} to it, among {words} words");
+    let (status, comment) = match perplexity {
+        value if value > half && value > as_f64(words) * 2.0 => {
+            (Status::Failed, ": it is sure of what is wrong; another tokenizer, rows in another order, or an outlier")
+        }
+        value if value > half => (Status::Failed, ": no better than chance; untrained or damaged"),
+        value if value >= PERPLEXED => (Status::Warned, ": damaged, or trained on something else"),
+        _ => (Status::Passed, ""),
+    };
+    run.check("ppl.absolute", status, format!("{detail}{comment}"));
+    Some(Measured { surprise })
 }
 
-fn normalized_entropy(row: &[f32]) -> f64 {
-    if row.len() < 2 {
-        return 1.0;
-    }
-    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let (mut sum, mut weighted) = (0.0, 0.0);
-    for logit in row {
-        let shifted = f64::from(logit - largest);
-        sum += shifted.exp();
-        weighted += shifted.exp() * shifted;
-    }
-    (sum.ln() - weighted / sum) / as_f64(row.len()).ln()
-}
-
-fn deviation(row: &[f32]) -> f64 {
-    let average = mean(row.iter().map(|logit| f64::from(*logit)));
-    mean(row.iter().map(|logit| (f64::from(*logit) - average).powi(2))).sqrt()
-}
-
-/// Minus the logarithm of a token's probability.
-fn surprise(row: &[f32], token: u32) -> Option<f64> {
-    let logit = f64::from(*row.get(usize::try_from(token).ok()?)?);
-    let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = row.iter().map(|l| (f64::from(*l) - largest).exp()).sum();
-    Some(largest + sum.ln() - logit)
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     if count > 0.0 { sum / count } else { 0.0 }
 }
@@ -101,24 +165,4 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "vocabularies are far below 2^52")]
 fn as_f64(number: usize) -> f64 {
     number as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_logits_have_all_the_entropy_and_one_peak_has_none() {
-        assert!((normalized_entropy(&[0.5; 100]) - 1.0).abs() < 1e-9);
-        let mut peak = [0.0; 100];
-        peak[3] = 100.0;
-        assert!(normalized_entropy(&peak) < 1e-9);
-    }
-
-    #[test]
-    fn surprise_is_the_logarithm_of_the_odds() {
-        let row = [0.0, 0.0, 0.0, 0.0];
-        assert!((surprise(&row, 2).unwrap() - 4_f64.ln()).abs() < 1e-9);
-        assert_eq!(surprise(&row, 4), None);
-    }
 }

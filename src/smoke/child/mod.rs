@@ -2,15 +2,22 @@
 //!
 //! Nothing here is trusted to end: the parent survives every way in which this can go wrong. Only here is candle used.
 
+mod adapter;
 mod confine;
 mod decoder;
+mod drift;
 mod files;
 mod generate;
+mod gguf;
 mod headers;
 mod judge;
+mod overlay;
 mod plan;
 mod probe;
+mod probe_text;
 mod scan;
+mod stored;
+mod template;
 mod tensors;
 mod text;
 mod trial;
@@ -25,7 +32,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{Check, Line, Status, conclude};
+use super::{Check, Line, Record, Relation, Status, conclude};
 pub use probe::Probe;
 
 /// What the parent asks of its child.
@@ -33,6 +40,12 @@ pub use probe::Probe;
 pub struct Options {
     /// The folder with the model's files, as an absolute path.
     pub dir: PathBuf,
+    /// The folder of the base that it is laid over or compared with.
+    pub base: Option<PathBuf>,
+    /// How it relates to its base.
+    pub relation: Option<Relation>,
+    /// Whether standard input holds what an earlier run kept of the base.
+    pub record: bool,
     /// The deepest level.
     pub level: u8,
     /// Private writable memory in bytes.
@@ -50,13 +63,18 @@ pub struct Options {
 /// An error means that the process could not be confined: it has not touched the folder then.
 pub fn run(options: &Options) -> Result<(), String> {
     let status = File::open("/proc/self/status").ok();
-    let rights = confine::Rights { dir: &options.dir, memory: options.memory, cpu_seconds: options.cpu_seconds };
+    let rights = confine::Rights {
+        dir: &options.dir,
+        base: options.base.as_deref(),
+        memory: options.memory,
+        cpu_seconds: options.cpu_seconds,
+    };
     let landlock = confine::confine(&rights)?;
     if let Some(probe) = options.probe {
         let said = probe::attempt(probe, &options.dir);
         return writeln!(io::stdout(), "{said}").map_err(|error| error.to_string());
     }
-    let mut run = Run { checks: Vec::new(), stage: None, environment: Map::new(), sample: None };
+    let mut run = Run::default();
     run.environment.insert("landlock".to_owned(), landlock.into());
     run.environment.insert("seccomp".to_owned(), "enforced".into());
     trial::run(&mut run, options);
@@ -65,11 +83,19 @@ pub fn run(options: &Options) -> Result<(), String> {
 }
 
 /// The run as it goes on: prints each stage as it ends.
+#[derive(Default)]
 struct Run {
     checks: Vec<Check>,
     stage: Option<Open>,
     environment: Map<String, Value>,
     sample: Option<String>,
+    record: Option<Record>,
+    /// Bytes of weights that were read.
+    bytes_read: u64,
+    /// The weights are those of the base.
+    same_weights: bool,
+    /// Prints nothing: of a base, only what is found counts.
+    silent: bool,
 }
 
 /// The stage that is going on.
@@ -79,22 +105,29 @@ struct Open {
     started: Instant,
     first_check: usize,
     metrics: Map<String, Value>,
+    cpu_ms: u64,
 }
 
 impl Run {
     /// Begins a stage, ending the one before.
     fn begin(&mut self, name: &'static str, level: u8) {
         self.end();
-        print(&Line::Begin { stage: name.to_owned() });
+        if !self.silent {
+            print(&Line::Begin { stage: name.to_owned() });
+        }
         let first_check = self.checks.len();
-        self.stage = Some(Open { name, level, started: Instant::now(), first_check, metrics: Map::new() });
+        self.stage =
+            Some(Open { name, level, started: Instant::now(), first_check, metrics: Map::new(), cpu_ms: cpu_ms() });
     }
 
     fn end(&mut self) {
         let Some(stage) = self.stage.take() else { return };
         let ms = u64::try_from(stage.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let checks = self.checks[stage.first_check..].to_vec();
-        print(&Line::Stage { name: stage.name.to_owned(), ms, checks, metrics: stage.metrics });
+        if !self.silent {
+            let cpu_ms = cpu_ms().saturating_sub(stage.cpu_ms);
+            print(&Line::Stage { name: stage.name.to_owned(), ms, cpu_ms, checks, metrics: stage.metrics });
+        }
     }
 
     fn check(&mut self, id: &str, status: Status, detail: impl Into<String>) {
@@ -117,15 +150,39 @@ impl Run {
         if let Some(peak) = status.and_then(peak_memory) {
             self.metric("peak_memory_bytes", peak);
         }
-        if let Ok(usage) = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF) {
-            let (user, system) = (usage.user_time(), usage.system_time());
-            let total = (user.tv_sec() + system.tv_sec()) * 1000 + (user.tv_usec() + system.tv_usec()) / 1000;
-            self.metric("cpu_ms", total);
-        }
+        self.metric("cpu_ms", cpu_ms());
+        self.metric("bytes_read", self.bytes_read);
+        self.metric("calibration_gflops", calibrate());
         self.end();
         let verdict = conclude(&self.checks);
-        print(&Line::Verdict { verdict, sample: self.sample, environment: self.environment });
+        print(&Line::Verdict { verdict, sample: self.sample, record: self.record, environment: self.environment });
     }
+}
+
+/// CPU time of all threads so far, in milliseconds.
+fn cpu_ms() -> u64 {
+    let Ok(usage) = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF) else { return 0 };
+    let (user, system) = (usage.user_time(), usage.system_time());
+    let total = (user.tv_sec() + system.tv_sec()) * 1000 + (user.tv_usec() + system.tv_usec()) / 1000;
+    u64::try_from(total).unwrap_or(0)
+}
+
+/// Multiplies matrices for a moment: what this machine does in a second, to compare times between machines by.
+fn calibrate() -> f64 {
+    const SIDE: usize = 256;
+    let product = || -> candle_core::Result<f64> {
+        let a = candle_core::Tensor::ones((SIDE, SIDE), candle_core::DType::F32, &candle_core::Device::Cpu)?;
+        let began = Instant::now();
+        let mut rounds = 0_u32;
+        while began.elapsed().as_millis() < 20 {
+            a.matmul(&a)?;
+            rounds += 1;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a figure of three digits")]
+        let operations = 2.0 * (SIDE * SIDE * SIDE) as f64 * f64::from(rounds);
+        Ok((operations / began.elapsed().as_secs_f64() / 1e8).round() / 10.0)
+    };
+    product().unwrap_or(0.0)
 }
 
 /// Writes a line; a parent that no longer listens is about to end this process anyway.

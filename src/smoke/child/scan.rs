@@ -1,14 +1,18 @@
 //! Level 1: every value of every tensor, from the raw bytes.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::{Run, tensors::Tensors};
+use super::{Run, stored::Stored, tensors::Tensors};
 use crate::{
     formats::{TensorEntry, floats::Float},
     smoke::Status,
 };
 
 const PIECE: usize = 1 << 20;
+/// Bytes of a tensor that tell whether it is a copy of another.
+const SAMPLE: u64 = 1 << 16;
 /// Most tensors whose numbers are reported one by one.
 const MAX_LISTED: usize = 400;
 /// Most names in a reason.
@@ -28,9 +32,30 @@ struct Stats {
     squares: f64,
 }
 
+/// Numbers that are summed up in single precision before they are added to the whole.
+const CHUNK: usize = 4096;
+const LANES: usize = 8;
+
 impl Stats {
     fn add(&mut self, values: &[f32]) {
-        self.values += values.len() as u64;
+        let arch = pulp::Arch::new();
+        for chunk in values.chunks(CHUNK) {
+            self.values += chunk.len() as u64;
+            let sums = arch.dispatch(|| summed(chunk));
+            match sums {
+                Some((zeros, absmax, sum, squares)) => {
+                    self.zeros += zeros;
+                    self.absmax = self.absmax.max(absmax);
+                    self.sum += f64::from(sum);
+                    self.squares += f64::from(squares);
+                }
+                None => self.add_slowly(chunk),
+            }
+        }
+    }
+
+    /// Tells NaN from infinity, and sums what single precision cannot hold.
+    fn add_slowly(&mut self, values: &[f32]) {
         for value in values {
             if !value.is_finite() {
                 *if value.is_nan() { &mut self.nan } else { &mut self.infinite } += 1;
@@ -52,16 +77,48 @@ impl Stats {
     }
 }
 
+/// Zeros, largest absolute value, sum and sum of squares; `None` where any of them is not finite.
+#[expect(clippy::inline_always, reason = "inlined into code for wider registers, which a call would leave")]
+#[inline(always)]
+fn summed(values: &[f32]) -> Option<(u64, f32, f32, f32)> {
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let (mut zeros, mut absmax) = ([0_u32; LANES], [0_f32; LANES]);
+    let (mut sums, mut squares) = ([0_f32; LANES], [0_f32; LANES]);
+    for chunk in chunks {
+        for lane in 0..LANES {
+            let value = chunk[lane];
+            zeros[lane] += u32::from(value == 0.0);
+            absmax[lane] = absmax[lane].max(value.abs());
+            sums[lane] += value;
+            squares[lane] += value * value;
+        }
+    }
+    for value in rest {
+        zeros[0] += u32::from(*value == 0.0);
+        absmax[0] = absmax[0].max(value.abs());
+        sums[0] += value;
+        squares[0] += value * value;
+    }
+    // NaN and infinity stay in a sum.
+    let (sum, squares) = (sums.iter().sum::<f32>(), squares.iter().sum::<f32>());
+    let zeros = zeros.iter().map(|zeros| u64::from(*zeros)).sum();
+    let absmax = absmax.iter().copied().fold(0.0, f32::max);
+    (sum.is_finite() && squares.is_finite()).then_some((zeros, absmax, sum, squares))
+}
+
 /// Reads all tensors and judges their values.
-pub(super) fn check(run: &mut Run, tensors: &Tensors) {
+///
+/// A difference to another model is zero where nothing was changed.
+pub(super) fn check(run: &mut Run, tensors: &Tensors, is_difference: bool) {
     let mut scanned: Vec<(&TensorEntry, Stats)> = Vec::new();
     let mut unread = 0_u64;
     for entry in tensors.iter() {
-        let Some(float) = Float::named(entry.dtype) else {
+        let stored = Float::named(entry.dtype).map(Stored::Plain).or_else(|| Stored::named(entry.dtype));
+        let Some(stored) = stored else {
             unread += 1;
             continue;
         };
-        match scan(tensors, entry, float) {
+        match scan(tensors, entry, stored) {
             Ok(stats) => scanned.push((entry, stats)),
             Err(error) => {
                 run.check("values.readable", Status::Failed, format!("tensor `{}`: {error}", entry.name));
@@ -70,22 +127,26 @@ pub(super) fn check(run: &mut Run, tensors: &Tensors) {
         }
     }
     finite(run, &scanned, unread);
-    zero(run, &scanned);
+    if !is_difference {
+        zero(run, &scanned);
+        duplicates(run, tensors);
+    }
     range(run, &scanned);
     report(run, &scanned);
 }
 
-fn scan(tensors: &Tensors, entry: &TensorEntry, float: Float) -> std::io::Result<Stats> {
+fn scan(tensors: &Tensors, entry: &TensorEntry, stored: Stored) -> std::io::Result<Stats> {
     let mut stats = Stats::default();
+    // A whole number of values, or of blocks, so that none is split.
+    let step = PIECE / stored.unit() * stored.unit();
     let (mut bytes, mut values) = (vec![0; PIECE], Vec::with_capacity(PIECE));
     let mut offset = 0;
     let length = entry.end - entry.start;
     while offset < length {
-        // PIECE is a multiple of every size, so that no value is split.
-        let piece = usize::try_from(length - offset).unwrap_or(PIECE).min(PIECE);
+        let piece = usize::try_from(length - offset).unwrap_or(step).min(step);
         tensors.read(entry, offset, &mut bytes[..piece])?;
         values.clear();
-        float.decode(&bytes[..piece], &mut values);
+        stored.decode(&bytes[..piece], &mut values);
         stats.add(&values);
         offset += piece as u64;
     }
@@ -95,6 +156,29 @@ fn scan(tensors: &Tensors, entry: &TensorEntry, float: Float) -> std::io::Result
 /// Mask buffers hold minus infinity on purpose.
 fn is_mask(name: &str) -> bool {
     name.ends_with("masked_bias") || name.ends_with(".attn.bias") || name.ends_with("attn_mask")
+}
+
+/// Finds layers whose matrices are those of another layer, byte for byte.
+fn duplicates(run: &mut Run, tensors: &Tensors) {
+    let mut layers: BTreeMap<String, blake3::Hasher> = BTreeMap::new();
+    for entry in tensors.iter().filter(|entry| entry.shape.len() >= 2) {
+        let Some(layer) = layer_of(&entry.name) else { continue };
+        let mut bytes = vec![0; usize::try_from((entry.end - entry.start).min(SAMPLE)).unwrap_or(0)];
+        if tensors.read(entry, 0, &mut bytes).is_err() {
+            return;
+        }
+        let hasher = layers.entry(layer.clone()).or_default();
+        hasher.update(&entry.name.as_bytes()[layer.len()..]);
+        hasher.update(&bytes);
+    }
+    let mut seen: BTreeMap<[u8; 32], String> = BTreeMap::new();
+    for (layer, hasher) in layers {
+        if let Some(first) = seen.insert(*hasher.finalize().as_bytes(), layer.clone()) {
+            let detail = format!("`{layer}` and `{first}` begin with the same values: a layer was repeated");
+            return run.check("layers.duplicate", Status::Warned, detail);
+        }
+    }
+    run.check("layers.duplicate", Status::Passed, "no layer is the copy of another");
 }
 
 fn finite(run: &mut Run, scanned: &[(&TensorEntry, Stats)], unread: u64) {
@@ -119,7 +203,14 @@ fn zero(run: &mut Run, scanned: &[(&TensorEntry, Stats)]) {
     let matrices = || scanned.iter().filter(|(entry, stats)| entry.shape.len() >= 2 && stats.values > 1);
     let zero: Vec<&str> =
         matrices().filter(|(_, stats)| stats.zeros == stats.values).map(|(entry, _)| entry.name.as_str()).collect();
-    let vital = |name: &&&str| name.contains("embed_tokens") || name.contains("wte") || name.contains("lm_head");
+    let vital = |name: &&&str| {
+        name.contains("embed_tokens")
+            || name.contains("wte")
+            || name.contains("lm_head")
+            || name.contains("embed_in")
+            || name.contains("word_embeddings")
+            || name.contains("token_embd")
+    };
     if let Some(name) = zero.iter().find(vital) {
         return run.check("values.zero", Status::Failed, format!("`{name}` is all zero: the model knows no words"));
     }
@@ -143,7 +234,7 @@ fn zero(run: &mut Run, scanned: &[(&TensorEntry, Stats)]) {
 
 /// Finds a layer whose matrices are all zero.
 fn zero_layer(scanned: &[(&TensorEntry, Stats)]) -> Option<String> {
-    let mut layers: std::collections::BTreeMap<String, bool> = std::collections::BTreeMap::new();
+    let mut layers: BTreeMap<String, bool> = BTreeMap::new();
     for (entry, stats) in scanned.iter().filter(|(entry, _)| entry.shape.len() >= 2) {
         if let Some(layer) = layer_of(&entry.name) {
             *layers.entry(layer).or_insert(true) &= stats.zeros == stats.values;

@@ -1,7 +1,15 @@
 //! The tensors of a folder: where they lie, and their bytes in pieces.
 
-use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
+use super::stored::Stored;
 use crate::formats::{TensorEntry, gguf, safetensors};
 
 /// A tensor and the file that holds it.
@@ -16,6 +24,7 @@ pub(super) struct Place {
 pub(super) struct Tensors {
     files: Vec<(String, File)>,
     table: BTreeMap<String, Place>,
+    bytes_read: AtomicU64,
 }
 
 impl Tensors {
@@ -71,9 +80,68 @@ impl Tensors {
         self.iter().fold(0, |sum, entry| sum.saturating_add(entry.end - entry.start))
     }
 
+    /// Takes tensors of a file in the place of those of other names: `replaced` gives target and source.
+    pub(super) fn replace(
+        &mut self,
+        dir: &Path,
+        file: &str,
+        replaced: &BTreeMap<String, String>,
+    ) -> Result<(), String> {
+        if replaced.is_empty() {
+            return Ok(());
+        }
+        let (handle, entries) = read_safetensors(dir, file)?;
+        let index = self.files.len();
+        self.files.push((file.to_owned(), handle));
+        for (target, source) in replaced {
+            if let Some(entry) = entries.iter().find(|entry| entry.name == *source) {
+                let entry = TensorEntry { name: target.clone(), ..entry.clone() };
+                self.table.insert(target.clone(), Place { file: index, entry });
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives tensors other names; what the map does not know keeps its own.
+    pub(super) fn rename(&mut self, rename: impl Fn(&str) -> Option<String>) {
+        let old = std::mem::take(&mut self.table);
+        for (name, mut place) in old {
+            let name = rename(&name).unwrap_or(name);
+            place.entry.name.clone_from(&name);
+            self.table.insert(name, place);
+        }
+    }
+
+    /// Fills `bytes` with stored rows of `cols` numbers; a tensor that has no such rows is an error.
+    pub(super) fn read_rows(
+        &self,
+        entry: &TensorEntry,
+        stored: Stored,
+        row: usize,
+        rows: usize,
+        cols: usize,
+        bytes: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let width = stored.bytes(cols);
+        let (start, length) = (row.checked_mul(width), rows.checked_mul(width));
+        let (Some(start), Some(length)) = (start, length) else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let end = (start as u64).saturating_add(length as u64);
+        if end > entry.end - entry.start || (width == 0 && cols > 0) {
+            return Err(io::Error::other(format!("tensor `{}` has no {rows} rows from {row} on", entry.name)));
+        }
+        bytes.resize(length, 0);
+        self.read(entry, start as u64, bytes)
+    }
+
+    /// Bytes of weights that were read so far.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
     /// Fills `buffer` with a tensor's bytes from `offset` on, which the caller has checked to be in the tensor.
     pub(super) fn read(&self, entry: &TensorEntry, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let place = self.table.get(&entry.name).ok_or(io::ErrorKind::NotFound)?;
+        self.bytes_read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         self.files[place.file].1.read_exact_at(buffer, entry.start + offset)
     }
 }

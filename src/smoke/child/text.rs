@@ -29,6 +29,8 @@ pub(super) fn load(dir: &Path) -> Result<Option<Text>, String> {
     if let Some(object) = value.as_object_mut() {
         object.remove("padding");
         object.remove("truncation");
+        // Adds special tokens, which are not asked for; one of a few megabytes takes gigabytes.
+        object.remove("post_processor");
     }
     check_steps(value.get("normalizer").unwrap_or(&Value::Null), &mut 0, &mut 1)?;
     let text = value.to_string();
@@ -38,12 +40,18 @@ pub(super) fn load(dir: &Path) -> Result<Option<Text>, String> {
 }
 
 impl Text {
-    /// Encodes a short text without special tokens.
-    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
+    /// Encodes a short text without special tokens: tokens, and the byte of the text where each ends.
+    pub(super) fn encode(&self, text: &str) -> Result<Vec<(u32, usize)>, String> {
         guarded(|| {
             let encoding = self.0.encode(text, false).map_err(|error| format!("`tokenizer.json`: {error}"))?;
-            Ok(encoding.get_ids().to_vec())
+            let ends = encoding.get_offsets().iter().map(|(_, end)| *end);
+            Ok(encoding.get_ids().iter().copied().zip(ends).collect())
         })
+    }
+
+    /// The token that stands for what has none.
+    pub(super) fn unknown(&self) -> Option<u32> {
+        ["<unk>", "[UNK]"].iter().find_map(|token| self.0.token_to_id(token))
     }
 
     /// Decodes tokens, leaving special ones out.

@@ -1,127 +1,267 @@
-//! The order of a test: headers, values, tokenizer, a short forward pass, a sample.
+//! The order of a test: headers and tokenizer, values, a short forward pass, the likelihood of a text, a sample.
+
+use std::{io::Read, path::Path};
 
 use super::{
-    Options, Run, generate,
+    Options, Run,
+    decoder::{Decoder, Position, Wanted, Weights},
+    drift, generate,
     headers::{self, Subject},
+    judge,
     plan::Plan,
-    scan,
+    probe_text, scan, template,
     text::{self, Text},
 };
-use crate::smoke::{Line, Status};
+use crate::smoke::{Line, Record, Relation, Status};
 
-/// What a model is asked to read: plain English that any model of it finds likely.
-const PROSE: &str = "Once upon a time there was a little girl who liked to play in the park. \
-                     One day she went there with her mother, and they saw a big red ball under a tree.";
-/// Tokens of the forward pass.
-const TOKENS: usize = 16;
+/// Tokens of the short forward pass.
+const SHORT: usize = 16;
 /// Bytes of weights that are kept in memory, of what the process may use.
 const KEPT_SHARE: u64 = 4;
+/// Longest record that is read, in bytes.
+const MAX_RECORD: u64 = 4 << 20;
 
 /// Tests the folder as deeply as was asked.
 pub(super) fn run(run: &mut Run, options: &Options) {
     run.environment.insert("candle".to_owned(), "0.11".into());
     run.environment.insert("compute_dtype".to_owned(), "f32".into());
+    let record = options.record.then(read_record).flatten();
     run.begin("headers", 0);
-    let Some(subject) = headers::check(run, &options.dir) else { return };
+    let Some(subject) = headers::check(run, &options.dir, options.base.as_deref()) else { return };
+    run.begin("tokenizer", 0);
+    let text = tokenizer(run, &subject, options.base.as_deref());
     if options.level >= 1 {
         run.begin("scan", 1);
-        scan::check(run, &subject.tensors);
+        scan::check(run, subject.own(), subject.is_difference);
     }
-    if options.level < 2 {
-        return;
+    if options.level >= 2 {
+        run.begin("forward", 2);
+        deeper(run, options, &subject, text.as_ref(), record);
     }
+    run.bytes_read += subject.bytes_read();
+}
+
+fn read_record() -> Option<Record> {
+    let mut bytes = Vec::new();
+    std::io::stdin().take(MAX_RECORD).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice::<Record>(&bytes).ok().filter(Record::is_usable)
+}
+
+/// The levels that run the model.
+fn deeper(run: &mut Run, options: &Options, subject: &Subject, text: Option<&Text>, record: Option<Record>) {
     let plan = match &subject.plan {
         Ok(plan) => plan,
-        Err(reason) => {
-            run.begin("forward", 2);
-            return run.check("forward.finite", Status::Skipped, format!("not run: {reason}"));
-        }
+        Err(reason) => return run.check("forward.finite", Status::Skipped, format!("not run: {reason}")),
     };
-    run.begin("tokenizer", 0);
-    let text = tokenizer(run, options, plan);
-    run.begin("forward", 2);
     let memory = options.memory / KEPT_SHARE;
-    let sound = forward(run, options, &subject, plan, text.as_ref(), memory);
-    if sound && options.input_ids.is_none() {
-        run.begin("sample", 2);
-        generate::sample(run, &subject, plan, text.as_ref(), memory);
+    if let Some(ids) = &options.input_ids {
+        return logits(run, subject, plan, ids, memory);
+    }
+    if !forward(run, subject, plan, text, memory) || plan.is_encoder {
+        return;
+    }
+    if options.level >= 3 {
+        likelihood(run, options, subject, plan, text, record, memory);
+    }
+    if options.level >= 4 {
+        run.begin("sample", 4);
+        generate::sample(run, subject, plan, text, memory);
     }
 }
 
-fn tokenizer(run: &mut Run, options: &Options, plan: &Plan) -> Option<Text> {
-    let text = match text::load(&options.dir) {
-        Ok(Some(text)) => text,
-        Ok(None) => {
-            run.check("tokenizer.loads", Status::Skipped, "there is no tokenizer.json");
-            return None;
+fn decoder<'a>(subject: &'a Subject, plan: &'a Plan, memory: u64) -> Decoder<'a> {
+    Decoder::new(plan, Weights::new(&subject.tensors, &subject.overlay, memory))
+}
+
+fn tokenizer(run: &mut Run, subject: &Subject, base: Option<&Path>) -> Option<Text> {
+    // A model without a tokenizer of its own is read with its base's, if the words are as many.
+    let folders = subject.text.iter().map(std::path::PathBuf::as_path).chain(base);
+    let mut found = None;
+    for dir in folders {
+        match text::load(dir) {
+            Ok(Some(text)) => {
+                found = Some((dir, text));
+                break;
+            }
+            Ok(None) => {}
+            Err(reason) => {
+                run.check("tokenizer.loads", Status::Failed, reason);
+                return None;
+            }
         }
-        Err(reason) => {
-            run.check("tokenizer.loads", Status::Failed, reason);
-            return None;
-        }
+    }
+    let Some((dir, text)) = found else {
+        run.check("tokenizer.loads", Status::Skipped, "there is no tokenizer.json");
+        return None;
     };
     run.check("tokenizer.loads", Status::Passed, "tokenizer.json loads");
-    let rows = plan.embedding.rows;
-    match text.largest() {
-        Some((id, token)) if usize::try_from(id).is_ok_and(|id| id >= rows) => {
-            let detail = format!("token `{token}` has id {id}, the embedding has {rows} rows");
-            run.check("tokenizer.vocab_fits", Status::Failed, detail);
-        }
-        _ => run.check("tokenizer.vocab_fits", Status::Passed, format!("every token has one of the {rows} rows")),
+    if let Ok(plan) = &subject.plan {
+        judge::vocabulary(run, &text, &subject.ids, plan.embedding.tokens.rows);
     }
+    judge::roundtrip(run, &text);
+    template::check(run, dir, &text);
     Some(text)
 }
 
-/// Returns the tokens to read, and how many at the front are no text.
-fn tokens(options: &Options, subject: &Subject, plan: &Plan, text: Option<&Text>) -> Result<(Vec<u32>, bool), String> {
-    if let Some(ids) = &options.input_ids {
-        return Ok((ids.clone(), false));
+/// Runs the model on given tokens and hands out what it says.
+fn logits(run: &mut Run, subject: &Subject, plan: &Plan, ids: &[u32], memory: u64) {
+    let mut decoder = decoder(subject, plan, memory);
+    let passed = decoder.read(ids).and_then(|trace| {
+        decoder.logits(&trace.states, |row| super::print(&Line::Logits { values: encode(&row) }))?;
+        let positions = decoder.words(&trace.states, &Wanted::default())?;
+        Ok((trace, positions))
+    });
+    match passed {
+        Ok((trace, positions)) => drop(judge::finite(run, &trace, &positions)),
+        Err(error) => {
+            run.check("forward.finite", Status::Error, format!("the engine could not run the model: {error}"));
+        }
     }
-    let rows = u32::try_from(plan.embedding.rows).unwrap_or(u32::MAX);
-    let longest = TOKENS.min(subject.max_positions.max(1));
-    let Some(text) = text else {
-        // No tokenizer: any tokens, spread over the vocabulary.
-        let spread = (0..longest).filter_map(|i| u32::try_from(i).ok());
-        return Ok((spread.map(|i| i.wrapping_mul(2_654_435_761) % rows.max(1)).collect(), false));
-    };
-    let mut ids: Vec<u32> = subject.bos.filter(|bos| *bos < rows).into_iter().collect();
-    ids.extend(text.encode(PROSE)?.into_iter().filter(|id| *id < rows));
-    ids.truncate(longest);
-    Ok((ids, true))
 }
 
-/// Runs the model once; returns whether what came out is finite.
-fn forward(run: &mut Run, options: &Options, subject: &Subject, plan: &Plan, text: Option<&Text>, memory: u64) -> bool {
-    let (ids, is_text) = match tokens(options, subject, plan, text) {
-        Ok((ids, _)) if ids.is_empty() => {
-            run.check("forward.finite", Status::Skipped, "not run: the tokenizer makes no tokens of plain English");
-            return false;
-        }
-        Ok(tokens) => tokens,
-        Err(reason) => {
+/// Runs the model on a few tokens; returns whether what came out is finite.
+fn forward(run: &mut Run, subject: &Subject, plan: &Plan, text: Option<&Text>, memory: u64) -> bool {
+    let longest = SHORT.min(subject.ids.max_positions.max(1));
+    let ids = match text.map(|text| probe_text::tokens(text, &subject.ids, plan.embedding.tokens.rows, longest)) {
+        Some(Ok(tokens)) => tokens.ids,
+        Some(Err(reason)) => {
             run.check("forward.finite", Status::Skipped, format!("not run: {reason}"));
             return false;
         }
+        None => probe_text::any(plan.embedding.tokens.rows, longest),
     };
-    let pass = match super::decoder::Decoder::new(plan, &subject.tensors, memory).forward(&ids) {
-        Ok(pass) => pass,
+    if ids.is_empty() {
+        run.check("forward.finite", Status::Skipped, "not run: the tokenizer makes no tokens of plain English");
+        return false;
+    }
+    let mut decoder = decoder(subject, plan, memory);
+    let passed = decoder.read(&ids).and_then(|trace| {
+        let positions = decoder.words(&trace.states, &Wanted::default())?;
+        Ok((trace, positions))
+    });
+    let (trace, positions) = match passed {
+        Ok(passed) => passed,
         Err(error) => {
             run.check("forward.finite", Status::Error, format!("the engine could not run the model: {error}"));
             return false;
         }
     };
-    if options.input_ids.is_some() {
-        pass.logits.iter().for_each(|row| super::print(&Line::Logits { values: encode(row) }));
-    }
     run.metric("forward_tokens", ids.len() as u64);
-    run.metric("hidden_absmax", pass.absmax.iter().map(|size| f64::from(*size)).collect::<Vec<_>>());
-    super::judge::finite(run, &pass) && {
-        super::judge::spread(run, &pass);
-        if is_text {
-            super::judge::likelihood(run, &pass, &ids);
-        }
-        true
+    run.metric("hidden_absmax", trace.absmax.iter().map(|size| f64::from(*size)).collect::<Vec<_>>());
+    if !judge::finite(run, &trace, &positions) {
+        return false;
     }
+    if let Some(head) = &plan.head {
+        let seen = subject.text.first().is_some_and(|dir| judge::is_for_tests(dir));
+        judge::spread(run, &positions, head.matrix.rows, seen);
+    }
+    true
+}
+
+/// Reads the text that all models read; compares with the base where there is one.
+fn likelihood(
+    run: &mut Run,
+    options: &Options,
+    subject: &Subject,
+    plan: &Plan,
+    text: Option<&Text>,
+    record: Option<Record>,
+    memory: u64,
+) {
+    let Some(text) = text else {
+        run.begin("text", 3);
+        return run.check("ppl.absolute", Status::Skipped, "there is no tokenizer, so no text can be read");
+    };
+    // What an adapter is laid over is its base, too.
+    let base = options.base.as_deref().filter(|_| record.is_none());
+    let base = base.map(|dir| {
+        run.begin("base", 3);
+        base_record(run, dir, memory)
+    });
+    let (record, base) = match base {
+        Some((record, base)) => (record, base),
+        None => (record, None),
+    };
+    let (mut relation, mut distance) = (options.relation, None);
+    if let Some(base) = &base {
+        let (judged, measured) = drift::weights(run, subject, base);
+        relation = relation.or(judged);
+        distance = measured;
+        run.bytes_read += base.bytes_read();
+    }
+    if subject.is_adapter {
+        relation = relation.or(Some(Relation::Adapter));
+    }
+    run.begin("text", 3);
+    let longest = probe_text::TOKENS.min(subject.ids.max_positions.max(1));
+    let tokens = match probe_text::tokens(text, &subject.ids, plan.embedding.tokens.rows, longest) {
+        Ok(tokens) => tokens,
+        Err(reason) => return run.check("ppl.absolute", Status::Skipped, reason),
+    };
+    let words = plan.head.as_ref().map_or(0, |head| head.matrix.rows);
+    let compared = record.as_ref().filter(|record| drift::is_comparable(record, &tokens.ids, words));
+    let others: Vec<Vec<u32>> = compared.map(drift::words).unwrap_or_default();
+    let wanted = Wanted { next: tokens.ids.get(1..).unwrap_or_default(), others: &others };
+    let positions = match read(&mut decoder(subject, plan, memory), &tokens.ids, &wanted) {
+        Ok(positions) => positions,
+        Err(error) => {
+            return run.check("ppl.absolute", Status::Error, format!("the engine could not run the model: {error}"));
+        }
+    };
+    if positions.iter().any(|position| !position.finite) {
+        return run.check("ppl.absolute", Status::Failed, "the text gives NaN or infinity");
+    }
+    let Some(measured) = judge::likelihood(run, &positions, &tokens, words) else { return };
+    run.record = Some(drift::keep(&tokens, &positions, words, measured.surprise));
+    if let Some(record) = &record {
+        let encoding = drift::Encoding::of(subject);
+        drift::compare(run, record, compared.is_some(), &positions, measured, (relation, encoding, distance));
+    }
+}
+
+fn read(decoder: &mut Decoder<'_>, ids: &[u32], wanted: &Wanted<'_>) -> candle_core::Result<Vec<Position>> {
+    let trace = decoder.read(ids)?;
+    decoder.words(&trace.states, wanted)
+}
+
+/// Reads the text with the base, as its own test would.
+fn base_record(run: &mut Run, dir: &Path, memory: u64) -> (Option<Record>, Option<Subject>) {
+    let mut silent = Run { silent: true, ..Run::default() };
+    silent.begin("headers", 0);
+    let Some(base) = headers::check(&mut silent, dir, None) else {
+        run.check("base.runs", Status::Skipped, "the base cannot be read, so nothing can be compared with it");
+        return (None, None);
+    };
+    let record = match (&base.plan, text::load(dir)) {
+        (Ok(plan), Ok(Some(text))) => record(&base, plan, &text, memory),
+        (Err(reason), _) => Err(reason.clone()),
+        (_, Err(reason)) => Err(reason),
+        (_, Ok(None)) => Err("it has no tokenizer".to_owned()),
+    };
+    let record = match record {
+        Ok(record) => {
+            run.check("base.runs", Status::Passed, "the base was run on the same text");
+            Some(record)
+        }
+        Err(reason) => {
+            run.check("base.runs", Status::Skipped, format!("the base was not run: {reason}"));
+            None
+        }
+    };
+    (record, Some(base))
+}
+
+fn record(base: &Subject, plan: &Plan, text: &Text, memory: u64) -> Result<Record, String> {
+    let longest = probe_text::TOKENS.min(base.ids.max_positions.max(1));
+    let tokens = probe_text::tokens(text, &base.ids, plan.embedding.tokens.rows, longest)?;
+    let wanted = Wanted { next: tokens.ids.get(1..).unwrap_or_default(), others: &[] };
+    let positions = read(&mut decoder(base, plan, memory), &tokens.ids, &wanted).map_err(|error| error.to_string())?;
+    let surprises: Vec<f64> = positions.iter().filter_map(|position| position.surprise).collect();
+    if plan.is_encoder || surprises.is_empty() || positions.iter().any(|position| !position.finite) {
+        return Err("it gives no likelihood of a text".to_owned());
+    }
+    let words = plan.head.as_ref().map_or(0, |head| head.matrix.rows);
+    Ok(drift::keep(&tokens, &positions, words, judge::mean(surprises.into_iter())))
 }
 
 fn encode(row: &[f32]) -> String {

@@ -1,117 +1,92 @@
-//! What a decoder consists of, read from config and tensor names, before a byte of weights is touched.
+//! What a model consists of, read from config and tensor names, before a byte of weights is touched.
 //!
 //! The presence of tensors decides biases, norms, fused projections, experts and tied heads; the architecture decides
-//! only quirks ([`family`]). On the way the plan notes what is missing or has another shape, and which tensors are used.
+//! only quirks, in one file per family of them. On the way the plan notes what is missing or has another shape, and
+//! which tensors are used. What is not known is refused, never treated as the usual.
 
+mod alibi;
 mod builder;
-mod family;
-mod layer;
+mod encoder;
+mod experts;
+mod fused;
+mod gpt;
+mod latent;
+mod llama;
+mod parts;
+mod quirks;
+mod recurrent;
 mod rope;
-
-use std::collections::BTreeSet;
+mod t5;
 
 use crate::formats::config::ModelConfig;
 
 use super::tensors::Tensors;
 use builder::Builder;
-pub(super) use family::{Activation, Family, NormKind};
+pub(super) use parts::{
+    Activation, Attention, Chunk, Conv, Experts, Form, Found, HeadNorm, Latent, Layer, Mamba, Mamba2, Matrix, Mixer,
+    Mlp, Norm, NormKind, Order, Positions, Projection, Qkv, Router, Scope, Scoring, Vector,
+};
 pub(super) use rope::Rope;
+pub(super) use t5::{Look, Stack, T5};
 
-/// A matrix as linear layers store it: `rows` outputs of `cols` inputs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Matrix {
-    pub(super) name: String,
-    pub(super) rows: usize,
-    pub(super) cols: usize,
-    pub(super) bias: Option<String>,
-}
-
-/// A norm; without a weight it only normalizes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Norm {
-    pub(super) weight: Option<String>,
-    pub(super) bias: Option<String>,
-}
-
-/// The projections in front of attention.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Qkv {
-    Separate { q: Matrix, k: Matrix, v: Matrix },
-    Fused(Matrix),
-}
-
-/// The feed-forward part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Mlp {
-    Gated { gate: Matrix, up: Matrix, down: Matrix },
-    FusedGated { gate_up: Matrix, down: Matrix },
-    Plain { up: Matrix, down: Matrix },
-    Experts(Experts),
-}
-
-/// A mixture of experts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Experts {
-    pub(super) router: Matrix,
-    pub(super) each: Vec<[Matrix; 3]>,
-    pub(super) chosen: usize,
-    /// Whether the weights of the chosen ones are made to sum to one.
-    pub(super) normalize: bool,
-    /// An expert that always runs, with its gate: `[gate, up, down]` and the scalar gate.
-    pub(super) shared: Option<([Matrix; 3], Option<Matrix>)>,
-}
-
-/// One layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Layer {
-    pub(super) before_attention: Option<Norm>,
-    pub(super) qkv: Qkv,
-    pub(super) q_norm: Option<HeadNorm>,
-    pub(super) k_norm: Option<HeadNorm>,
-    pub(super) output: Matrix,
-    pub(super) after_attention: Option<Norm>,
-    pub(super) before_mlp: Option<Norm>,
-    pub(super) mlp: Mlp,
-    pub(super) after_mlp: Option<Norm>,
-    /// Keys that a query sees, itself included; `None`: all.
-    pub(super) window: Option<usize>,
-    /// Which of the plan's position embeddings applies; `None`: none.
-    pub(super) rope: Option<usize>,
-}
-
-/// A norm of queries or keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HeadNorm {
-    pub(super) norm: Norm,
-    /// Over each head, or over all at once.
-    pub(super) per_head: bool,
-}
-
-/// A whole decoder.
+/// A whole model.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) heads: usize,
-    pub(super) kv_heads: usize,
-    pub(super) head_dim: usize,
-    pub(super) norm_eps: f64,
-    pub(super) embedding: Matrix,
+    pub(super) architecture: String,
+    pub(super) embedding: Embedding,
     pub(super) layers: Vec<Layer>,
-    pub(super) norm: Norm,
-    pub(super) head: Matrix,
+    pub(super) norm: Option<Norm>,
+    /// Applied to the last state, before the head: OPT's projection, BERT's transformation.
+    pub(super) bridge: Vec<Projection>,
+    /// `None`: the model ends in states, not in words.
+    pub(super) head: Option<Head>,
     pub(super) ropes: Vec<Rope>,
-    pub(super) activation: Activation,
-    pub(super) family: Family,
+    /// Reads in both directions: gives no likelihood of a text and writes nothing.
+    pub(super) is_encoder: bool,
+    /// An encoder and a decoder; the fields above are the decoder's then.
+    pub(super) t5: Option<T5>,
     pub(super) found: Found,
 }
 
-/// What the plan noticed about the tensors.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) used: BTreeSet<String>,
-    pub(super) missing: Vec<String>,
-    pub(super) misshaped: Vec<String>,
-    /// Layers that the files hold.
-    pub(super) layers: usize,
+impl Plan {
+    /// The number of layers that the config asks for.
+    pub(super) fn depth(&self) -> usize {
+        self.t5.as_ref().map_or(self.layers.len(), |t5| t5.encoder.blocks.len())
+    }
+}
+
+/// From tokens to the first state.
+#[derive(Debug)]
+pub(super) struct Embedding {
+    pub(super) tokens: Matrix,
+    pub(super) scale: f64,
+    pub(super) positions: Option<Positions>,
+    /// A table of token types, of which everything is the first.
+    pub(super) types: Option<Matrix>,
+    pub(super) norm: Option<Norm>,
+    pub(super) projection: Option<Matrix>,
+}
+
+impl Embedding {
+    fn plain(tokens: Matrix) -> Self {
+        Self { tokens, scale: 1.0, positions: None, types: None, norm: None, projection: None }
+    }
+}
+
+/// From the last state to a value for each word.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) matrix: Matrix,
+    pub(super) scale: f64,
+    pub(super) cap: Option<f64>,
+}
+
+/// Who wrote the weights: conversion changes some of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Transformers,
+    /// llama.cpp's converter: Llama's queries and keys are reordered for neighbours to be turned, Gemma's norms whole.
+    Gguf,
 }
 
 /// Why no plan can be made.
@@ -123,23 +98,49 @@ pub(super) enum Refusal {
     Wrong(String),
 }
 
-/// Plans the decoder that a config describes.
-pub(super) fn make(config: &ModelConfig, tensors: &Tensors) -> Result<Plan, Refusal> {
+impl Refusal {
+    fn unsupported<T>(reason: impl Into<String>) -> Result<T, Self> {
+        Err(Self::Unsupported(reason.into()))
+    }
+
+    /// The config leaves something to its class, whose defaults are not known here.
+    fn absent(field: &str) -> Self {
+        Self::Unsupported(format!("config.json has no `{field}`"))
+    }
+}
+
+/// Plans the model that a config describes.
+pub(super) fn make(config: &ModelConfig, tensors: &Tensors, origin: Origin) -> Result<Plan, Refusal> {
     let architecture =
         config.architecture().ok_or_else(|| Refusal::Unsupported("config.json names no architecture".into()))?;
     if let Some(method) = &config.quantization {
-        let reason = format!("weights quantized with `{method}` are not run, only their headers are checked");
-        return Err(Refusal::Unsupported(reason));
+        return Refusal::unsupported(format!(
+            "weights quantized with `{method}` are not run, only their headers are checked"
+        ));
     }
-    let family = family::of(architecture, config)?;
-    let mut builder = Builder::new(config, tensors, &family)?;
-    let embedding = builder.embedding();
-    let ropes = rope::all(config, builder.head_dim)?;
-    let layers = (0..builder.layers).map(|index| layer::plan(&mut builder, index)).collect::<Result<_, _>>()?;
-    let norm = builder.final_norm();
-    let head = builder.head(&embedding);
-    let activation = Activation::named(config.activation.as_deref().unwrap_or("silu"))?;
-    let Builder { heads, kv_heads, head_dim, found, .. } = builder;
-    let norm_eps = config.norm_eps.unwrap_or(1e-6);
-    Ok(Plan { heads, kv_heads, head_dim, norm_eps, embedding, layers, norm, head, ropes, activation, family, found })
+    let builder = Builder::new(config, tensors, origin);
+    let mut plan = match architecture {
+        "GPT2LMHeadModel" | "GPTBigCodeForCausalLM" | "GPTJForCausalLM" | "OPTForCausalLM" => {
+            gpt::plan(architecture, builder)
+        }
+        "GPTNeoXForCausalLM" | "PersimmonForCausalLM" => fused::plan(architecture, builder),
+        "BloomForCausalLM" | "MptForCausalLM" | "MPTForCausalLM" | "FalconForCausalLM" | "RWForCausalLM" => {
+            alibi::plan(architecture, builder)
+        }
+        "DeepseekV2ForCausalLM" | "DeepseekV3ForCausalLM" => latent::plan(architecture, builder),
+        "MambaForCausalLM" | "FalconMambaForCausalLM" | "Mamba2ForCausalLM" | "Lfm2ForCausalLM" => {
+            recurrent::plan(architecture, builder)
+        }
+        name if encoder::is_one(name) => encoder::plan(name, builder),
+        "T5ForConditionalGeneration"
+        | "T5EncoderModel"
+        | "T5Model"
+        | "MT5ForConditionalGeneration"
+        | "MT5EncoderModel"
+        | "UMT5ForConditionalGeneration"
+        | "UMT5EncoderModel" => t5::plan(architecture, builder),
+        name => llama::plan(name, builder),
+    }?;
+    architecture.clone_into(&mut plan.architecture);
+    Ok(plan)
 }
