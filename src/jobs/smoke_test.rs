@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 use tracing::info;
 
-use super::{Job, Outcome};
+use super::{Job, Outcome, queue};
 use crate::{
     app::App,
     catalog::{self, File},
     formats::{self, FileKind},
-    smoke,
+    smoke::{self, Relation, db::Base},
 };
 
 /// Most bytes that are brought into a folder; larger revisions are skipped until weights are read from the store.
@@ -39,6 +39,8 @@ enum Error {
     #[error("the files cannot be brought into a folder: {0}")]
     Io(#[from] std::io::Error),
     #[error(transparent)]
+    Queue(#[from] queue::Error),
+    #[error(transparent)]
     Database(#[from] sqlx::Error),
 }
 
@@ -62,10 +64,18 @@ impl Job for SmokeTest {
 }
 
 async fn test(app: &App, job: &SmokeTest) -> Result<(), Error> {
-    let files = catalog::list_files(&mut *app.db.acquire().await?, job.revision_id).await?;
+    let mut connection = app.db.acquire().await?;
+    let files = catalog::list_files(&mut connection, job.revision_id).await?;
+    let base = smoke::db::find_base(&mut connection, job.model_id).await?;
+    let base_files = match base.as_ref().filter(|base| base.relation == Relation::Adapter) {
+        Some(base) => catalog::list_files(&mut connection, base.revision_id).await?,
+        None => Vec::new(),
+    };
+    drop(connection);
     let wanted: Vec<&File> = files.iter().filter(|file| is_wanted(file)).collect();
+    let base_wanted: Vec<&File> = base_files.iter().filter(|file| is_wanted(file)).collect();
     let has_weights = wanted.iter().any(|file| is_weights(file));
-    let bytes: i64 = wanted.iter().map(|file| file.size).sum();
+    let bytes: i64 = wanted.iter().chain(&base_wanted).map(|file| file.size).sum();
     let report = if !has_weights {
         let detail = if files.iter().any(|f| formats::kind(f.path.as_str()) == FileKind::Pickle) {
             "pickle-based weights are scanned for imports, never loaded"
@@ -74,16 +84,19 @@ async fn test(app: &App, job: &SmokeTest) -> Result<(), Error> {
         };
         smoke::Report::skipped("files.parse", detail)
     } else if bytes > MAX_STAGED {
-        smoke::Report::skipped("files.parse", "the weights are larger than 8 GiB, which this engine does not run yet")
+        smoke::Report::skipped(
+            "files.parse",
+            "the weights are larger than 8 GiB, which this server does not bring together",
+        )
     } else {
-        let folder = tempfile::Builder::new().prefix("herdbook-smoke-").tempdir()?;
-        stage(app, &wanted, folder.path()).await?;
-        let mut input = smoke::Input::new(folder.path());
-        input.program = Some(app.smoke_program.to_path_buf());
-        smoke::run(&input).await?
+        run(app, &wanted, &base_wanted, base.as_ref()).await?
     };
     let mut tx = app.db.begin().await?;
-    smoke::db::insert_report(&mut tx, job.model_id, job.revision_id, &report).await?;
+    let base_id = base.map(|base| base.model_id);
+    smoke::db::insert_report(&mut tx, job.model_id, job.revision_id, &report, base_id).await?;
+    for (model_id, revision_id) in smoke::db::list_waiting_adapters(&mut tx, job.model_id).await? {
+        queue::enqueue(&mut tx, &SmokeTest { model_id, revision_id }).await?;
+    }
     tx.commit().await?;
     info!(
         model.id = job.model_id,
@@ -93,6 +106,24 @@ async fn test(app: &App, job: &SmokeTest) -> Result<(), Error> {
         report.verdict
     );
     Ok(())
+}
+
+/// Brings the files into folders and runs the test: an adapter on its base, others beside what their base's test kept.
+async fn run(app: &App, files: &[&File], base_files: &[&File], base: Option<&Base>) -> Result<smoke::Report, Error> {
+    let folder = tempfile::Builder::new().prefix("herdbook-smoke-").tempdir()?;
+    stage(app, files, folder.path()).await?;
+    let mut input = smoke::Input::new(folder.path());
+    let base_folder = tempfile::Builder::new().prefix("herdbook-smoke-base-").tempdir()?;
+    if !base_files.is_empty() {
+        stage(app, base_files, base_folder.path()).await?;
+        input = input.with_base(base_folder.path());
+    }
+    if let Some(base) = base {
+        input.relation = Some(base.relation);
+        input.record.clone_from(&base.record);
+    }
+    input.program = Some(app.smoke_program.to_path_buf());
+    Ok(smoke::run(&input).await?)
 }
 
 fn is_weights(file: &File) -> bool {

@@ -3,7 +3,10 @@
 use serde_json::Value;
 use sqlx::{PgConnection, types::time::OffsetDateTime};
 
-use super::{Check, Report, Status};
+use super::{Check, Record, Relation, Report, Status};
+
+/// Largest record that is unpacked, in bytes.
+const MAX_RECORD: usize = 4 << 20;
 
 /// A smoke test as it was stored.
 #[derive(Debug, Clone)]
@@ -38,12 +41,14 @@ pub async fn insert_report(
     model_id: i64,
     revision_id: i64,
     report: &Report,
+    base_id: Option<i64>,
 ) -> Result<i64, sqlx::Error> {
     let checks = serde_json::to_value(&report.checks).unwrap_or_default();
     let stages = serde_json::to_value(&report.stages).unwrap_or_default();
     // JSON in Postgres holds no NUL characters, and a model may well write one.
     let sample = report.sample.as_ref().map(|text| text.replace('\0', "\u{fffd}"));
     let duration = i64::try_from(report.duration_ms).unwrap_or(i64::MAX);
+    let probe = report.record.as_ref().and_then(pack);
     sqlx::query!(
         "update models set smoke_verdict = $3 where id = $1 and head_revision_id = $2",
         model_id,
@@ -55,9 +60,11 @@ pub async fn insert_report(
     sqlx::query_scalar!(
         r#"
         insert into smoke_tests (
-            model_id, revision_id, verdict, level, checks, metrics, stages, environment, sample, started_at, duration_ms
+            model_id, revision_id, verdict, level, checks, metrics, stages, environment, sample, started_at, duration_ms,
+            cause, probe, base_id
         )
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() - make_interval(secs => $10::bigint / 1000.0), $10)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() - make_interval(secs => $10::bigint / 1000.0), $10, $11, $12,
+            $13)
         returning id
         "#,
         model_id,
@@ -70,9 +77,88 @@ pub async fn insert_report(
         without_nul(Value::Object(report.environment.clone())),
         sample,
         duration,
+        report.cause,
+        probe,
+        base_id,
     )
     .fetch_one(db)
     .await
+}
+
+/// Packs a record: JSON, compressed.
+fn pack(record: &Record) -> Option<Vec<u8>> {
+    let text = serde_json::to_vec(record).ok()?;
+    zstd::bulk::compress(&text, 3).ok()
+}
+
+/// Unpacks a record; one that another version wrote and this one cannot read is none.
+fn unpack(bytes: &[u8]) -> Option<Record> {
+    let text = zstd::bulk::decompress(bytes, MAX_RECORD).ok()?;
+    serde_json::from_slice::<Record>(&text).ok().filter(Record::is_usable)
+}
+
+/// What a model is tested on, or compared with.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// The base.
+    pub model_id: i64,
+    /// Its tip.
+    pub revision_id: i64,
+    /// How the model relates to it.
+    pub relation: Relation,
+    /// What its latest test kept.
+    pub record: Option<Record>,
+}
+
+/// Returns the base of a model whose files are here: an adapter's first, then what the weights confirm, then what is
+/// stated. Whoever reads the report may read the base.
+pub async fn find_base(db: &mut PgConnection, model_id: i64) -> Result<Option<Base>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        select p.id, p.head_revision_id as "head!", c.relation, (
+                select s.probe from smoke_tests s where s.revision_id = p.head_revision_id and s.probe is not null
+                order by s.id desc limit 1) as probe
+        from claims c join models ch on ch.id = c.child_id join models p on p.id = c.parent_id
+        where c.child_id = $1 and c.withdrawn_at is null and c.verdict <> 'contradicted'
+            and p.kind = 'hosted' and p.head_revision_id is not null
+            and (p.visibility = 'public' or (ch.visibility = 'private' and ch.namespace_key = p.namespace_key))
+        order by (c.relation = 'adapter') desc, (c.verdict = 'confirmed') desc, (c.origin = 'declared') desc, c.id
+        limit 1
+        "#,
+        model_id,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Base {
+        model_id: row.id,
+        revision_id: row.head,
+        relation: match row.relation.as_str() {
+            "finetune" => Relation::Finetune,
+            "adapter" => Relation::Adapter,
+            "merge" => Relation::Merge,
+            "quantized" => Relation::Quantized,
+            "copy" => Relation::Copy,
+            _ => Relation::Other,
+        },
+        record: row.probe.as_deref().and_then(unpack),
+    }))
+}
+
+/// Returns adapters that were not run because their base was not here, with their tips.
+pub async fn list_waiting_adapters(db: &mut PgConnection, base_id: i64) -> Result<Vec<(i64, i64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        select distinct ch.id, ch.head_revision_id as "head!" from claims c join models ch on ch.id = c.child_id
+        where c.parent_id = $1 and c.withdrawn_at is null and c.relation = 'adapter' and c.verdict <> 'contradicted'
+            and ch.kind = 'hosted' and ch.head_revision_id is not null and ch.smoke_verdict = 'skipped'
+            and not exists (
+                select from smoke_tests s where s.revision_id = ch.head_revision_id and s.base_id = c.parent_id)
+        "#,
+        base_id,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.head)).collect())
 }
 
 /// Returns a model's smoke tests, the latest first.
