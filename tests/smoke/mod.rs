@@ -2,6 +2,7 @@
 
 mod adapters;
 mod architectures;
+mod bases;
 mod broken;
 mod command;
 mod confinement;
