@@ -32,6 +32,20 @@ pub struct Question {
 
 /// Judges models as the question says, without those that the asker may not read; by name.
 pub async fn judge(db: &mut PgConnection, viewer: &Viewer, question: Question) -> Result<Vec<Judgement>, Error> {
+    let mut judgements = fold(db, viewer, question, Vec::new(), Vec::push).await?;
+    judgements.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(judgements)
+}
+
+/// Judges models as [`judge`] does, in no order, and keeps of each judgement only what `step` takes into the result: all
+/// judgements of a large registry are more than memory should hold.
+pub async fn fold<T: Send + 'static>(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    question: Question,
+    mut result: T,
+    step: impl Fn(&mut T, Judgement) + Send + 'static,
+) -> Result<T, Error> {
     let graph = load(db, viewer, question.models.as_deref()).await?;
     let catalogue = load_catalogue(db).await?;
     let terms = db::list_terms(db).await?;
@@ -41,7 +55,6 @@ pub async fn judge(db: &mut PgConnection, viewer: &Viewer, question: Question) -
         let engine = Engine::new(&catalogue, &graph);
         let wanted: Option<std::collections::HashSet<i64>> =
             question.models.as_ref().map(|ids| ids.iter().copied().collect());
-        let mut judgements = Vec::new();
         for (index, model) in graph.models.iter().enumerate() {
             if !wanted.as_ref().is_none_or(|ids| ids.contains(&model.row)) || !may_read(&viewer, model) {
                 continue;
@@ -50,10 +63,9 @@ pub async fn judge(db: &mut PgConnection, viewer: &Viewer, question: Question) -
             let mut judgement = engine.judge(index, &terms);
             waiver::apply(&mut judgement.findings, &model.id, &waivers, OffsetDateTime::now_utc());
             judgement.position = position_of(&judgement);
-            judgements.push(judgement);
+            step(&mut result, judgement);
         }
-        judgements.sort_by(|a, b| a.id.cmp(&b.id));
-        judgements
+        result
     });
     judged.await.map_err(|error| Error::Engine(error.to_string()))
 }

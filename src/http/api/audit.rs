@@ -25,7 +25,7 @@ use crate::{
         origin::base_url,
     },
     license::{
-        self, DISCLAIMER,
+        self, DISCLAIMER, Judgement,
         current::load_catalogue,
         db::{self, Filter, ReportScope},
         export::{Exporter, Format, exporter},
@@ -39,6 +39,8 @@ use crate::{
 const BATCH: i64 = 2000;
 /// Models that are read from the database at once.
 const MODELS: i64 = 500;
+/// The same for another use, where every batch brings its ancestors along.
+const JUDGED_MODELS: i64 = 5000;
 /// Bytes that are sent at once, about.
 const PIECE: usize = 64 * 1024;
 
@@ -113,13 +115,13 @@ pub async fn get_counts(
     let mut counts = Counts::default();
     let profile = intended.is_asked().then(|| intended.over(&Profile::default()));
     if let Some(profile) = &profile {
-        let mut after = String::new();
-        loop {
-            let (models, next) = read_in(&mut connection, &viewer, &scope, Some(profile), &after).await?;
-            models.iter().for_each(|model| counts.add(model));
-            let Some(next) = next else { break };
-            after = next;
-        }
+        let models = match (&scope.model_id, &scope.namespace) {
+            (Some(id), _) => Some(vec![*id]),
+            (None, Some(namespace)) => Some(db::list_of_namespace(&mut connection, namespace).await?),
+            (None, None) => None,
+        };
+        let question = Question { models, profile: Some(profile.clone()), ..Question::default() };
+        counts = question::fold(&mut connection, &viewer, question, counts, Counts::add).await?;
     } else {
         counts.positions = db::count_positions_in(&mut connection, &viewer, &scope).await?.into_iter().collect();
         for (rule, severity, findings, models) in db::count_findings_in(&mut connection, &viewer, &scope).await? {
@@ -150,15 +152,15 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, model: &ReportModel) {
-        *self.positions.entry(model.position.clone()).or_default() += 1;
-        let open = model.findings.iter().filter(|finding| finding.waiver.is_none());
+    fn add(&mut self, judgement: Judgement) {
+        let open = judgement.findings.iter().filter(|finding| finding.waiver.is_none());
         let mut rules = std::collections::BTreeSet::new();
         for finding in open {
             *self.findings.entry(finding.severity.as_str().to_owned()).or_default() += 1;
             rules.insert((finding.severity.as_str().to_owned(), finding.rule.clone()));
         }
         rules.into_iter().for_each(|rule| *self.rules.entry(rule).or_default() += 1);
+        *self.positions.entry(judgement.position).or_default() += 1;
     }
 }
 
@@ -406,7 +408,8 @@ async fn read_in(
     profile: Option<&Profile>,
     after: &str,
 ) -> ApiResult<(Vec<ReportModel>, Option<String>)> {
-    let batch = db::list_report_models(connection, viewer, scope, after, MODELS).await?;
+    let limit = if profile.is_some() { JUDGED_MODELS } else { MODELS };
+    let batch = db::list_report_models(connection, viewer, scope, after, limit).await?;
     let mut models = batch.models;
     if let Some(profile) = profile {
         let question = Question { models: Some(batch.rows), profile: Some(profile.clone()), ..Question::default() };

@@ -30,7 +30,7 @@ pub(crate) async fn list_with_descendants(db: &mut PgConnection, model_id: i64) 
 }
 
 /// Returns the models of a namespace, by row.
-pub(crate) async fn list_of_namespace(db: &mut PgConnection, namespace_key: &str) -> Result<Vec<i64>, Error> {
+pub async fn list_of_namespace(db: &mut PgConnection, namespace_key: &str) -> Result<Vec<i64>, Error> {
     let ids = sqlx::query_scalar!("select id from models where namespace_key = $1 order by id", namespace_key)
         .fetch_all(db)
         .await?;

@@ -11,7 +11,7 @@ mod store;
 mod texts;
 
 pub use findings::*;
-pub(crate) use graph::*;
+pub use graph::*;
 pub use history::*;
 pub use kept::*;
 pub use pages::*;
