@@ -3,7 +3,7 @@
 //! The larger two are shaped like real models and hold zeros in files with holes: what is measured is reading, widening
 //! and multiplying. The baseline for the largest are the figures that the paper measured for weights widened block by
 //! block: 14 CPU-seconds for 16 tokens, 30 for 128. Fewer are expected: for few tokens, weights are widened in the
-//! registers of the multiplication instead of in memory.
+//! nearest cache, a few rows at a time, instead of in memory.
 
 use std::{
     fs::{self, File},

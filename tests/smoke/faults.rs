@@ -239,6 +239,49 @@ async fn what_was_kept_of_the_base_says_the_same_as_running_it() {
     assert!((number(&run, "kl_base") - number(&kept, "kl_base")).abs() < 1e-6, "{run:#?} {kept:#?}");
 }
 
+/// The same faults in a model of another shape, tokenizer and precision, where it is there.
+#[tokio::test]
+async fn faults_in_another_model_fail_as_well() {
+    let sound = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/weights/zoo/z000");
+    if !sound.is_dir() {
+        return;
+    }
+    let test = async |folder: &Folder| {
+        let input = Input { program: Some(HERDBOOK.into()), ..Input::new(folder.path()).with_base(&sound) };
+        smoke::run(&input).await.unwrap()
+    };
+    let report = test(&Folder::copy_of(&sound)).await;
+    assert_ne!(report.verdict, Status::Failed, "{report:#?}");
+    let changed = |change: fn(&mut Tensors)| {
+        let folder = Folder::copy_of(&sound);
+        folder.change(change);
+        folder
+    };
+    let gate_and_up: fn(&mut Tensors) = |tensors| {
+        let gates: Vec<String> = tensors.keys().filter(|name| name.contains("gate_proj")).cloned().collect();
+        for gate in gates {
+            let up = gate.replace("gate_proj", "up_proj");
+            let (a, b) = (tensors.remove(&gate).unwrap(), tensors.remove(&up).unwrap());
+            tensors.insert(gate, b);
+            tensors.insert(up, a);
+        }
+    };
+    assert_failed(&test(&changed(gate_and_up)).await, "ppl.vs_base", "times as perplexing");
+    let rows: fn(&mut Tensors) = |tensors| {
+        let embedding = tensors.get_mut("model.embed_tokens.weight").unwrap();
+        let width = embedding.shape[1];
+        embedding.values.rotate_right(width);
+    };
+    assert_eq!(test(&changed(rows)).await.verdict, Status::Failed);
+    let infinite: fn(&mut Tensors) = |tensors| tensors.get_mut("model.norm.weight").unwrap().values[0] = f32::INFINITY;
+    assert_failed(&test(&changed(infinite)).await, "values.finite", "`model.norm.weight`");
+    let untrained: fn(&mut Tensors) = |tensors| add_noise(tensors, 30.0);
+    assert_eq!(test(&changed(untrained)).await.verdict, Status::Failed);
+    let folder = Folder::copy_of(&sound);
+    folder.set("config.json", "hidden_act", "relu");
+    assert_failed(&test(&folder).await, "drift.kl", "diverges from its base");
+}
+
 /// The derivatives of a real model that others made, where they are there.
 #[tokio::test]
 async fn real_derivatives_pass_and_the_impostor_is_called_untrained() {

@@ -29,12 +29,16 @@ pub(super) struct Folder {
 
 impl Folder {
     pub(super) fn stories() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        for entry in fixture().read_dir().unwrap() {
+        Self::copy_of(&fixture())
+    }
+
+    pub(super) fn copy_of(model: &Path) -> Self {
+        let folder = Self::empty();
+        for entry in model.read_dir().unwrap() {
             let path = entry.unwrap().path();
-            fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+            folder.write(&path.file_name().unwrap().to_string_lossy(), fs::read(&path).unwrap());
         }
-        Self { dir }
+        folder
     }
 
     pub(super) fn empty() -> Self {
@@ -83,8 +87,15 @@ impl Folder {
 }
 
 fn tensor(view: &TensorView<'_>) -> Tensor {
-    assert_eq!(view.dtype(), Dtype::F32);
-    let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let pairs = || view.data().chunks_exact(2).map(|b| [b[0], b[1]]);
+    let values = match view.dtype() {
+        Dtype::BF16 => pairs().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect(),
+        Dtype::F16 => pairs().map(|b| half::f16::from_le_bytes(b).to_f32()).collect(),
+        other => {
+            assert_eq!(other, Dtype::F32);
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+        }
+    };
     Tensor { shape: view.shape().to_vec(), values }
 }
 

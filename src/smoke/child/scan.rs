@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use super::{Run, stored::Stored, tensors::Tensors};
 use crate::{
-    formats::{TensorEntry, floats::Float},
+    formats::{
+        TensorEntry,
+        floats::{Float, brain, half},
+    },
     smoke::Status,
 };
 
@@ -34,28 +37,39 @@ struct Stats {
 
 /// Numbers that are summed up in single precision before they are added to the whole.
 const CHUNK: usize = 4096;
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 impl Stats {
-    fn add(&mut self, values: &[f32]) {
+    /// Adds plain floats as they lie in the file.
+    fn add_plain(&mut self, float: Float, bytes: &[u8], values: &mut Vec<f32>) {
         let arch = pulp::Arch::new();
-        for chunk in values.chunks(CHUNK) {
-            self.values += chunk.len() as u64;
-            let sums = arch.dispatch(|| summed(chunk));
+        for bytes in bytes.chunks(CHUNK * float.size()) {
+            let sums = match float {
+                Float::F32 => arch.dispatch(Summed { bytes, decode: f32::from_le_bytes }),
+                Float::Bf16 => arch.dispatch(Summed { bytes, decode: brain }),
+                Float::F16 => arch.dispatch(Summed { bytes, decode: half }),
+                _ => None,
+            };
             match sums {
                 Some((zeros, absmax, sum, squares)) => {
+                    self.values += (bytes.len() / float.size()) as u64;
                     self.zeros += zeros;
                     self.absmax = self.absmax.max(absmax);
                     self.sum += f64::from(sum);
                     self.squares += f64::from(squares);
                 }
-                None => self.add_slowly(chunk),
+                None => {
+                    values.clear();
+                    float.decode(bytes, values);
+                    self.add(values);
+                }
             }
         }
     }
 
     /// Tells NaN from infinity, and sums what single precision cannot hold.
-    fn add_slowly(&mut self, values: &[f32]) {
+    fn add(&mut self, values: &[f32]) {
+        self.values += values.len() as u64;
         for value in values {
             if !value.is_finite() {
                 *if value.is_nan() { &mut self.nan } else { &mut self.infinite } += 1;
@@ -77,33 +91,43 @@ impl Stats {
     }
 }
 
-/// Zeros, largest absolute value, sum and sum of squares; `None` where any of them is not finite.
-#[expect(clippy::inline_always, reason = "inlined into code for wider registers, which a call would leave")]
-#[inline(always)]
-fn summed(values: &[f32]) -> Option<(u64, f32, f32, f32)> {
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    let (mut zeros, mut absmax) = ([0_u32; LANES], [0_f32; LANES]);
-    let (mut sums, mut squares) = ([0_f32; LANES], [0_f32; LANES]);
-    for chunk in chunks {
-        for lane in 0..LANES {
-            let value = chunk[lane];
-            zeros[lane] += u32::from(value == 0.0);
-            absmax[lane] = absmax[lane].max(value.abs());
-            sums[lane] += value;
-            squares[lane] += value * value;
+/// Some floats to sum up, compiled for each width of registers.
+struct Summed<'a, const N: usize, D: Fn([u8; N]) -> f32 + Copy> {
+    bytes: &'a [u8],
+    decode: D,
+}
+
+/// Zeros, largest absolute value, sum and sum of squares; `None` where a sum is not finite, as NaN and infinity make it.
+impl<const N: usize, D: Fn([u8; N]) -> f32 + Copy> pulp::WithSimd for Summed<'_, N, D> {
+    type Output = Option<(u64, f32, f32, f32)>;
+
+    #[expect(clippy::inline_always, reason = "inlined into code for wider registers, which a call would leave")]
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> Self::Output {
+        let (chunks, rest) = self.bytes.as_chunks::<N>().0.as_chunks::<LANES>();
+        let (mut zeros, mut absmax) = ([0_u32; LANES], [0_f32; LANES]);
+        let (mut sums, mut squares) = ([0_f32; LANES], [0_f32; LANES]);
+        for chunk in chunks {
+            for lane in 0..LANES {
+                let value = (self.decode)(chunk[lane]);
+                zeros[lane] += u32::from(value == 0.0);
+                absmax[lane] = absmax[lane].max(value.abs());
+                sums[lane] += value;
+                squares[lane] += value * value;
+            }
         }
+        for bytes in rest {
+            let value = (self.decode)(*bytes);
+            zeros[0] += u32::from(value == 0.0);
+            absmax[0] = absmax[0].max(value.abs());
+            sums[0] += value;
+            squares[0] += value * value;
+        }
+        let (sum, squares) = (sums.iter().sum::<f32>(), squares.iter().sum::<f32>());
+        let zeros = zeros.iter().map(|zeros| u64::from(*zeros)).sum();
+        let absmax = absmax.iter().copied().fold(0.0, f32::max);
+        (sum.is_finite() && squares.is_finite()).then_some((zeros, absmax, sum, squares))
     }
-    for value in rest {
-        zeros[0] += u32::from(*value == 0.0);
-        absmax[0] = absmax[0].max(value.abs());
-        sums[0] += value;
-        squares[0] += value * value;
-    }
-    // NaN and infinity stay in a sum.
-    let (sum, squares) = (sums.iter().sum::<f32>(), squares.iter().sum::<f32>());
-    let zeros = zeros.iter().map(|zeros| u64::from(*zeros)).sum();
-    let absmax = absmax.iter().copied().fold(0.0, f32::max);
-    (sum.is_finite() && squares.is_finite()).then_some((zeros, absmax, sum, squares))
 }
 
 /// Reads all tensors and judges their values.
@@ -145,9 +169,14 @@ fn scan(tensors: &Tensors, entry: &TensorEntry, stored: Stored) -> std::io::Resu
     while offset < length {
         let piece = usize::try_from(length - offset).unwrap_or(step).min(step);
         tensors.read(entry, offset, &mut bytes[..piece])?;
-        values.clear();
-        stored.decode(&bytes[..piece], &mut values);
-        stats.add(&values);
+        match stored {
+            Stored::Plain(float) => stats.add_plain(float, &bytes[..piece], &mut values),
+            Stored::Packed(_) => {
+                values.clear();
+                stored.decode(&bytes[..piece], &mut values);
+                stats.add(&values);
+            }
+        }
         offset += piece as u64;
     }
     Ok(stats)

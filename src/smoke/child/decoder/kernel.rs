@@ -1,22 +1,22 @@
 //! Multiplication of few tokens with weights as they lie in the file.
 //!
 //! A general matrix multiplication is made for many tokens, and needs its weights widened first. For a handful it waits
-//! for memory most of the time; here each weight is widened in a register on its way into the sum. The processor's wide
-//! registers are chosen when the program runs.
+//! for memory most of the time; here weights are widened a few at a time, in the nearest cache, and multiplied at once. The
+//! processor's wide registers are chosen when the program runs.
 
 #![expect(clippy::inline_always, reason = "inlined into code for wider registers, which a call would leave")]
 
+use pulp::Simd;
 use rayon::prelude::*;
 
 use crate::formats::floats::{brain, half};
 
 /// Most tokens for which this is faster than a general multiplication.
 pub(super) const FEW: usize = 40;
-/// Numbers that are computed side by side.
-const LANES: usize = 8;
-/// Rows of weights and tokens that share what was loaded.
+/// Rows of weights that share what was loaded of the tokens.
 const ROWS: usize = 4;
-const TOKENS: usize = 2;
+/// Numbers of a row that are widened at a time: with those of the other rows, few enough for the nearest cache.
+const CHUNK: usize = 1024;
 /// Rows of weights for one thread.
 const PART: usize = 32;
 
@@ -55,10 +55,11 @@ pub(super) fn multiply(width: Width, weights: &[u8], x: &[f32], cols: usize) -> 
         let count = bytes.len() / (width.bytes() * cols);
         let mut sums = vec![0.0; count * tokens];
         let arch = pulp::Arch::new();
+        let sums_of = &mut sums;
         match width {
-            Width::F32 => arch.dispatch(|| run::<4>(bytes, x, cols, &mut sums, f32::from_le_bytes)),
-            Width::Bf16 => arch.dispatch(|| run::<2>(bytes, x, cols, &mut sums, brain)),
-            Width::F16 => arch.dispatch(|| run::<2>(bytes, x, cols, &mut sums, half)),
+            Width::F32 => arch.dispatch(Product { bytes, x, cols, sums: sums_of, decode: f32::from_le_bytes }),
+            Width::Bf16 => arch.dispatch(Product { bytes, x, cols, sums: sums_of, decode: brain }),
+            Width::F16 => arch.dispatch(Product { bytes, x, cols, sums: sums_of, decode: half }),
         }
         sums
     };
@@ -78,79 +79,81 @@ pub(super) fn multiply(width: Width, weights: &[u8], x: &[f32], cols: usize) -> 
     result
 }
 
-/// Sums `[rows, tokens]`.
-#[inline(always)]
-fn run<const N: usize>(bytes: &[u8], x: &[f32], cols: usize, sums: &mut [f32], decode: impl Fn([u8; N]) -> f32 + Copy) {
-    let tokens = x.len() / cols;
-    let mut blocks = bytes.chunks_exact(ROWS * N * cols);
-    let mut row = 0;
-    for block in blocks.by_ref() {
-        let rows: [&[u8]; ROWS] = std::array::from_fn(|r| &block[r * N * cols..(r + 1) * N * cols]);
-        let mut token = 0;
-        while token + TOKENS <= tokens {
-            let xs: [&[f32]; TOKENS] = std::array::from_fn(|t| &x[(token + t) * cols..(token + t + 1) * cols]);
-            store(&dots(rows, xs, decode), sums, row, token, tokens);
-            token += TOKENS;
-        }
-        while token < tokens {
-            store(&dots(rows, [&x[token * cols..(token + 1) * cols]], decode), sums, row, token, tokens);
-            token += 1;
-        }
-        row += ROWS;
-    }
-    for rest in blocks.remainder().chunks_exact(N * cols) {
-        for token in 0..tokens {
-            store(&dots([rest], [&x[token * cols..(token + 1) * cols]], decode), sums, row, token, tokens);
-        }
-        row += 1;
-    }
+/// The work of one thread, compiled for each width of registers.
+struct Product<'a, const N: usize, D: Fn([u8; N]) -> f32 + Copy> {
+    bytes: &'a [u8],
+    x: &'a [f32],
+    cols: usize,
+    sums: &'a mut [f32],
+    decode: D,
 }
 
-#[inline(always)]
-fn store<const R: usize, const T: usize>(
-    dots: &[[f32; T]; R],
-    sums: &mut [f32],
-    row: usize,
-    token: usize,
-    tokens: usize,
-) {
-    for (r, dots) in dots.iter().enumerate() {
-        sums[(row + r) * tokens + token..][..T].copy_from_slice(dots);
-    }
-}
+impl<const N: usize, D: Fn([u8; N]) -> f32 + Copy> pulp::WithSimd for Product<'_, N, D> {
+    type Output = ();
 
-/// The products of some rows with some tokens.
-#[inline(always)]
-fn dots<const R: usize, const T: usize, const N: usize>(
-    rows: [&[u8]; R],
-    xs: [&[f32]; T],
-    decode: impl Fn([u8; N]) -> f32 + Copy,
-) -> [[f32; T]; R] {
-    let mut sums = [[[0.0_f32; LANES]; T]; R];
-    let cols = xs.first().map_or(0, |x| x.len());
-    let whole = cols / LANES;
-    for lane in 0..whole {
-        let x: [&[f32]; T] = std::array::from_fn(|t| &xs[t][lane * LANES..(lane + 1) * LANES]);
-        for r in 0..R {
-            let row = rows[r][lane * LANES * N..(lane + 1) * LANES * N].as_chunks::<N>().0;
-            let weights: [f32; LANES] = std::array::from_fn(|l| decode(row[l]));
-            for t in 0..T {
-                for l in 0..LANES {
-                    sums[r][t][l] = weights[l].mul_add(x[t][l], sums[r][t][l]);
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { bytes, x, cols, sums, decode } = self;
+        let tokens = x.len() / cols;
+        let mut wide = [[0_f32; CHUNK]; ROWS];
+        for (row, block) in bytes.chunks(ROWS * N * cols).enumerate() {
+            let rows = block.len() / (N * cols);
+            let sums = &mut sums[row * ROWS * tokens..];
+            for start in (0..cols).step_by(CHUNK) {
+                let width = CHUNK.min(cols - start);
+                for (r, wide) in wide.iter_mut().enumerate().take(rows) {
+                    let bytes = &block[(r * cols + start) * N..(r * cols + start + width) * N];
+                    for (wide, bytes) in wide.iter_mut().zip(bytes.as_chunks::<N>().0) {
+                        *wide = decode(*bytes);
+                    }
+                }
+                for token in (0..tokens).step_by(2) {
+                    // The last one of an odd number is computed twice.
+                    let other = (token + 1).min(tokens - 1);
+                    let part = |token: usize| &x[token * cols + start..token * cols + start + width];
+                    let dots = dots(simd, &wide, [part(token), part(other)], width);
+                    for (r, [first, second]) in dots.iter().enumerate().take(rows) {
+                        sums[r * tokens + token] += first;
+                        if other > token {
+                            sums[r * tokens + other] += second;
+                        }
+                    }
                 }
             }
         }
     }
-    let mut result: [[f32; T]; R] = std::array::from_fn(|r| std::array::from_fn(|t| sums[r][t].iter().sum()));
-    for col in whole * LANES..cols {
-        for r in 0..R {
-            let weight = decode(std::array::from_fn(|byte| rows[r][col * N + byte]));
-            for t in 0..T {
-                result[r][t] += weight * xs[t][col];
-            }
+}
+
+/// The products of four rows with two tokens.
+#[inline(always)]
+fn dots<S: Simd>(simd: S, rows: &[[f32; CHUNK]; ROWS], xs: [&[f32]; 2], width: usize) -> [[f32; 2]; ROWS] {
+    let split = |row: &'_ [f32]| -> usize { S::as_simd_f32s(&row[..width]).0.len() };
+    let lanes = split(&rows[0]);
+    let [w0, w1, w2, w3] = rows.each_ref().map(|row| &S::as_simd_f32s(&row[..width]).0[..lanes]);
+    let [x, y] = xs.map(|x| &S::as_simd_f32s(&x[..width]).0[..lanes]);
+    let zero = simd.splat_f32s(0.0);
+    let (mut a, mut b) = ([zero; ROWS], [zero; ROWS]);
+    for lane in 0..lanes {
+        let (x, y) = (x[lane], y[lane]);
+        a[0] = simd.mul_add_f32s(w0[lane], x, a[0]);
+        a[1] = simd.mul_add_f32s(w1[lane], x, a[1]);
+        a[2] = simd.mul_add_f32s(w2[lane], x, a[2]);
+        a[3] = simd.mul_add_f32s(w3[lane], x, a[3]);
+        b[0] = simd.mul_add_f32s(w0[lane], y, b[0]);
+        b[1] = simd.mul_add_f32s(w1[lane], y, b[1]);
+        b[2] = simd.mul_add_f32s(w2[lane], y, b[2]);
+        b[3] = simd.mul_add_f32s(w3[lane], y, b[3]);
+    }
+    let whole = lanes * (size_of::<S::f32s>() / size_of::<f32>());
+    let mut sums = [[0.0; 2]; ROWS];
+    for r in 0..ROWS {
+        sums[r] = [simd.reduce_sum_f32s(a[r]), simd.reduce_sum_f32s(b[r])];
+        for col in whole..width {
+            sums[r][0] += rows[r][col] * xs[0][col];
+            sums[r][1] += rows[r][col] * xs[1][col];
         }
     }
-    result
+    sums
 }
 
 #[cfg(test)]
