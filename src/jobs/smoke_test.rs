@@ -141,7 +141,8 @@ fn is_wanted(file: &File) -> bool {
             | FileKind::Config
             | FileKind::AdapterConfig
     );
-    let is_text = [".json", ".txt", ".jinja"].iter().any(|suffix| file.path.as_str().ends_with(suffix));
+    // The card tells a difference of weights from weights.
+    let is_text = [".json", ".txt", ".jinja", "README.md"].iter().any(|suffix| file.path.as_str().ends_with(suffix));
     is_root && (by_kind || (is_text && file.size < 64 << 20))
 }
 
