@@ -62,8 +62,10 @@ async fn every_architecture_gives_the_logits_of_transformers() {
             let distance = distance(&logits[..expected.len()], &expected);
             assert!(distance < 1e-4, "{} with {config} is off by {distance}", sample.display());
             if let Some(native) = native {
+                // What rounding in sixteen bits alone does: to the reference that computed in thirty-two.
+                let rounding = self::distance(&expected, &native);
                 let distance = self::distance(&logits, &native);
-                assert!(distance < 0.2, "{} is off the native logits by {distance}", sample.display());
+                assert!(distance < rounding + 1e-4, "{} is off the native logits by {distance}", sample.display());
             }
         }
     }

@@ -19,7 +19,7 @@ fn adapter() -> Files {
             let begin = data.len();
             let noise = files::noise(4 * 128, 10 * layer + part.len() as u64);
             for bytes in noise.chunks_exact(4) {
-                let value = i32::from_le_bytes(bytes.try_into().unwrap()) as f32 / i32::MAX as f32 * 0.01;
+                let value = i32::from_le_bytes(bytes.try_into().unwrap()) as f32 / i32::MAX as f32 * 0.2;
                 data.extend_from_slice(&value.to_le_bytes());
             }
             let entry = json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, data.len()] });
@@ -57,7 +57,8 @@ async fn an_adapter_is_tested_when_its_base_arrives() {
     app.drain().await;
     let run = latest(&bob, "bob/adapter").await;
     assert_eq!(check(&run, "adapter.fits")["status"], "passed", "{run}");
-    assert_eq!(run["verdict"], "passed", "{run}");
+    assert!(["passed", "warned"].contains(&run["verdict"].as_str().unwrap()), "{run}");
+    assert!(run["metrics"]["kl_base"].as_f64().is_some_and(|kl| kl > 1e-6), "the base was run beside it: {run}");
     app.finish().await;
 }
 
