@@ -63,6 +63,8 @@ async fn pages_are_sound_in_a_browser() {
     herd(&app).await;
     let long = format!("/admin/{}/license", "a-name-as-long-as-it-may-be-".repeat(3).trim_end_matches('-'));
     let unmeasured = long.replace("/license", "/lineage/admin/stories");
+    let runs = app.admin.get("/api/v1/models/admin/tuned/smoke-tests").await.expect(200).json();
+    let run = format!("/admin/tuned/smoke-test/{}", runs["items"][0]["id"]);
     let paths = [
         "/",
         "/models",
@@ -74,7 +76,6 @@ async fn pages_are_sound_in_a_browser() {
         "/admin/stories/pedigree",
         "/admin/stories/tree",
         "/admin/stories/license",
-        "/admin/stories/smoke-test",
         "/admin/stories/tensors",
         "/admin/stories/history",
         "/admin/tuned/pedigree",
@@ -85,6 +86,10 @@ async fn pages_are_sound_in_a_browser() {
         &unmeasured,
         "/admin/broken",
         "/admin/broken/smoke-test",
+        "/admin/impostor/smoke-test",
+        "/admin/stories/smoke-test",
+        &run,
+        "+/admin/stories/settings",
         "/admin/broken/tensors",
         &long,
         "/meta-llama/Meta-Llama-3-8B",

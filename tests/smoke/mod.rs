@@ -9,4 +9,5 @@ mod faults;
 mod folder;
 mod gate;
 mod hostile;
+mod pages;
 mod sound;

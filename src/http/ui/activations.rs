@@ -75,7 +75,7 @@ fn draw(bars: &[Option<f64>], together: usize) -> Option<String> {
         return None;
     }
     let decades = f64::from(high - low);
-    let step = (480.0 / bars.len() as f64).clamp(4.0, 34.0).floor();
+    let step = (480.0 / bars.len() as f64).clamp(4.0, 52.0).floor();
     let right = LEFT + step * bars.len() as f64 + 4.0;
     let width = (right + if most > HALF / 10.0 { 110.0 } else { 4.0 }).max(150.0);
     let bottom = TOP + HEIGHT;

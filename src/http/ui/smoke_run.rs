@@ -9,6 +9,9 @@ use super::{
 };
 use crate::smoke::{Check, Stage, Status, db::StoredReport};
 
+/// Checks that are named below a verdict.
+const MOST_DECIDING: usize = 5;
+
 /// A run as its page shows it.
 pub(super) struct Run {
     pub(super) id: i64,
@@ -17,6 +20,8 @@ pub(super) struct Run {
     pub(super) mark: Mark,
     /// HTML.
     pub(super) sentence: String,
+    /// What decided where it did not pass: the matter, and what was found, as HTML.
+    pub(super) decided: Vec<(String, String)>,
     pub(super) age: String,
     pub(super) levels: Vec<Level>,
     pub(super) sample: Option<String>,
@@ -36,6 +41,8 @@ pub(super) struct Level {
     pub(super) meaning: &'static str,
     /// `9 passed, 1 skipped`.
     pub(super) tally: String,
+    /// There is something to look at.
+    pub(super) is_open: bool,
     /// Why nothing was checked.
     pub(super) nothing: Option<String>,
     pub(super) checks: Vec<CheckRow>,
@@ -86,6 +93,7 @@ pub(super) fn shape(report: StoredReport) -> Run {
         short: report.commit.chars().take(12).collect(),
         mark: Mark::verdict(report.verdict.as_str()),
         sentence: format::message(&sentence(&report)),
+        decided: decided(&report),
         age: format::age(report.started_at),
         levels: levels(&report),
         figures: figures(&report.metrics),
@@ -101,17 +109,13 @@ pub(super) fn shape(report: StoredReport) -> Run {
 
 /// Shapes a run for a list.
 pub(super) fn row(report: &StoredReport) -> RunRow {
-    let decided = match report.verdict {
-        Status::Passed => None,
-        _ => deciding(&report.checks, report.verdict),
-    };
     RunRow {
         id: report.id,
         commit: report.commit.chars().take(12).collect(),
         mark: Mark::verdict(report.verdict.as_str()),
         at: format::instant(report.started_at),
         level: report.level,
-        because: decided.map(|check| title(&check.id)).unwrap_or_default(),
+        because: because(report),
         duration: seconds(report.duration_ms.unsigned_abs()),
     }
 }
@@ -121,8 +125,40 @@ fn deciding(checks: &[Check], verdict: Status) -> Option<&Check> {
     checks.iter().find(|check| check.status == verdict)
 }
 
+/// What decided, in half a sentence.
+fn because(report: &StoredReport) -> String {
+    let found = deciding(&report.checks, report.verdict);
+    match (report.verdict, &report.cause) {
+        (Status::Passed, _) => String::new(),
+        (Status::Error, Some(cause)) => words::cause(cause).to_owned(),
+        (Status::Skipped | Status::Error, _) => found.map(|check| check.detail.clone()).unwrap_or_default(),
+        (Status::Failed | Status::Warned, _) => found.map(matter).unwrap_or_default(),
+    }
+}
+
+/// The checks that decided a verdict which is not good.
+fn decided(report: &StoredReport) -> Vec<(String, String)> {
+    if matches!(report.verdict, Status::Passed | Status::Skipped) {
+        return Vec::new();
+    }
+    let deciding = report.checks.iter().filter(|check| check.status == report.verdict);
+    deciding.take(MOST_DECIDING).map(found).collect()
+}
+
+/// What is the matter with what a check looked at, and what it found, as HTML.
+pub(super) fn found(check: &Check) -> (String, String) {
+    let matter = matter(check);
+    let (first, rest) = matter.split_at(matter.char_indices().nth(1).map_or(matter.len(), |(at, _)| at));
+    (format!("{}{rest}", first.to_uppercase()), format::message(&check.detail))
+}
+
+/// What is the matter in half a sentence, or what was checked.
+fn matter(check: &Check) -> String {
+    words::check(&check.id).map_or_else(|| check.id.clone(), |words| words.matter.to_owned())
+}
+
 /// Returns what a check asks for, or its id.
-pub(super) fn title(id: &str) -> String {
+fn title(id: &str) -> String {
     words::check(id).map_or_else(|| id.to_owned(), |words| words.title.to_owned())
 }
 
@@ -166,9 +202,10 @@ fn levels(report: &StoredReport) -> Vec<Level> {
         let mut checks: Vec<&Check> =
             report.checks.iter().filter(|check| usize::from(check.level.min(4)) == number).collect();
         checks.sort_by_key(|check| words::rank(check.status));
+        let is_open = checks.is_empty() || checks.iter().any(|check| check.status != Status::Passed);
         let nothing = checks.is_empty().then(|| why_nothing(report, number));
         let checks: Vec<CheckRow> = checks.into_iter().map(|check| check_row(check, relation)).collect();
-        Level { number, name, meaning, tally: tally(report, number), nothing, checks }
+        Level { number, name, meaning, tally: tally(report, number), is_open, nothing, checks }
     };
     words::LEVELS.into_iter().enumerate().map(level).collect()
 }

@@ -90,7 +90,9 @@ pub(super) fn check(id: &str) -> Option<CheckWords> {
             "plain English is as unlikely to it as to a model that knows nothing",
             "Perplexity: passes below 100, fails above half of its vocabulary.",
         ),
-        "ppl.vs_base" => words("Reads as well as its base", "plain English surprises it far more than its base", ""),
+        "ppl.vs_base" => {
+            words("Reads as well as its base", "plain English surprises it far more than it surprises its base", "")
+        }
         "drift.kl" => words("Predicts what its base does", "it predicts other words than its base", ""),
         "drift.weights" => words("Weights beside its base's", "its weights cannot be those of its base", ""),
         "drift.config" => words(
@@ -114,13 +116,13 @@ pub(super) fn bounds_by_relation(id: &str, relation: &str) -> &'static str {
         ("ppl.vs_base", "copy") => "As a copy: passes up to 1.002 times, fails above 1.02.",
         ("ppl.vs_base", "quantized") => "As a quantization: passes up to 1.05 times, fails above 1.5.",
         ("ppl.vs_base", "finetune") => {
-            "As a fine-tune: passes up to 1.5 times, fails above 5, unless near weights show that it was trained on \
-             something else."
+            "As a fine-tune: passes up to 1.5 times, fails above 5. Milder where it was trained on other text: perplexity \
+             below 100, and weights near its base's or not compared."
         }
         ("ppl.vs_base", "adapter") => "As an adapter: passes up to 5 times, worth a look above.",
         ("ppl.vs_base", "merge") => {
-            "As a merge: passes up to 2 times, fails above 10, unless near weights show that it was trained on \
-             something else."
+            "As a merge: passes up to 2 times, fails above 10. Milder where it was trained on other text: perplexity below \
+             100, and weights near its base's or not compared."
         }
         ("drift.kl", "copy") => "As a copy: passes up to 0.001 nats, fails above 0.01.",
         ("drift.kl", "quantized") => {
@@ -152,7 +154,7 @@ pub(super) fn stage(name: &str) -> &str {
         "base" => "running the base",
         "text" => "reading the text",
         "sample" => "writing the sample",
-        "finish" => "summing up",
+        "finish" => "measuring the machine",
         other => other,
     }
 }

@@ -54,7 +54,7 @@ struct Standing {
 
 struct Held {
     sentence: &'static str,
-    /// Titles or ids of the checks that decided, and what they found, as HTML.
+    /// What the checks that decided found: the matter, and details as HTML.
     checks: Vec<(String, String)>,
     commit: String,
     short: String,
@@ -198,8 +198,7 @@ fn held(hold: Hold, commit: String, may_release: bool) -> Held {
         Hold::NotPassed(smoke::Status::Error, checks) => ("is in quarantine: its smoke test broke off.", checks),
         Hold::NotPassed(_, checks) => ("is in quarantine: it failed the smoke test.", checks),
     };
-    let checks = checks.iter().map(|check| (smoke_run::title(&check.id), format::message(&check.detail)));
-    Held { sentence, checks: checks.collect(), short: short(&commit), commit, may_release }
+    Held { sentence, checks: checks.iter().map(smoke_run::found).collect(), short: short(&commit), commit, may_release }
 }
 
 /// What the forms of the page send.
