@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tokio::process::Command;
 
 use crate::support::{Caller, Output, TestApp, files, program};
@@ -52,6 +53,11 @@ async fn herd(app: &TestApp) {
     let broken = vec![files::file("README.md", "---\nlicense: [\n---\n"), files::file("model.safetensors", b"short")];
     app.admin.publish("admin/broken", &broken).await;
     app.drain().await;
+    // One revision is held back, another was released.
+    let policy = json!({ "on_failure": "quarantine" });
+    app.admin.put("/api/v1/namespaces/admin/smoke-policy", policy).await.expect(200);
+    let reason = json!({ "reason": "It is broken on purpose." });
+    app.admin.post("/api/v1/models/admin/broken/smoke-tests/release", reason).await.expect(200);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ const HALF: f64 = 65_504.0;
 const MOST_BARS: usize = 160;
 const HEIGHT: f64 = 132.0;
 const TOP: f64 = 12.0;
+const BOTTOM: f64 = TOP + HEIGHT;
 const LEFT: f64 = 46.0;
 
 /// A chart, its text and its table.
@@ -60,74 +61,115 @@ fn summary(layers: &[Option<f64>]) -> Option<String> {
     ))
 }
 
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "coordinates of a drawing")]
-fn draw(bars: &[Option<f64>], together: usize) -> Option<String> {
-    let sizes = || bars.iter().flatten().copied().filter(|size| *size > 0.0);
-    let most = sizes().fold(0.0, f64::max);
-    let (high, low) = if most > 0.0 {
+/// Where things are in the drawing.
+struct Plot {
+    /// Powers of ten at the bottom and at the top.
+    low: i32,
+    high: i32,
+    /// The largest bar that is finite.
+    most: f64,
+    /// From bar to bar.
+    step: f64,
+    /// Where the last bar ends.
+    right: f64,
+}
+
+impl Plot {
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "coordinates of a drawing")]
+    fn new(bars: &[Option<f64>]) -> Self {
+        let sizes = || bars.iter().flatten().copied().filter(|size| *size > 0.0);
+        let most = sizes().fold(0.0, f64::max);
+        let step = (480.0 / bars.len() as f64).clamp(4.0, 52.0).floor();
+        let right = LEFT + step * bars.len() as f64 + 4.0;
+        if most == 0.0 {
+            return Self { low: 0, high: 1, most, step, right };
+        }
         let high = (most.log10() + 0.02).ceil() as i32;
         let low = sizes().fold(f64::INFINITY, f64::min).log10().floor() as i32;
-        (high, low.clamp(high - 9, high - 1))
-    } else {
-        (1, 0)
-    };
+        Self { low: low.clamp(high - 9, high - 1), high, most, step, right }
+    }
+
+    fn y(&self, size: f64) -> f64 {
+        let share = (size.max(f64::MIN_POSITIVE).log10() - f64::from(self.low)) / f64::from(self.high - self.low);
+        BOTTOM - share.clamp(0.0, 1.0) * HEIGHT
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a coordinate of a drawing")]
+    fn x(&self, at: usize) -> f64 {
+        LEFT + 2.0 + self.step * at as f64
+    }
+
+    fn bar_width(&self) -> f64 {
+        (self.step - if self.step > 8.0 { 4.0 } else { 1.0 }).max(2.0)
+    }
+
+    /// Whether the bound of half precision is in sight.
+    fn shows_bound(&self) -> bool {
+        self.most > HALF / 10.0
+    }
+}
+
+fn draw(bars: &[Option<f64>], together: usize) -> Option<String> {
     if bars.is_empty() {
         return None;
     }
-    let decades = f64::from(high - low);
-    let step = (480.0 / bars.len() as f64).clamp(4.0, 52.0).floor();
-    let right = LEFT + step * bars.len() as f64 + 4.0;
-    let width = (right + if most > HALF / 10.0 { 110.0 } else { 4.0 }).max(150.0);
-    let bottom = TOP + HEIGHT;
-    let y = |size: f64| bottom - ((size.log10() - f64::from(low)) / decades).clamp(0.0, 1.0) * HEIGHT;
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {width} {0}\" width=\"{width}\" height=\"{0}\" aria-hidden=\"true\">",
-        bottom + 24.0
-    );
-    // Writing to a String cannot fail.
-    for decade in (low..=high).step_by(if decades > 5.0 { 2 } else { 1 }) {
-        let (at, label) = (y(10_f64.powi(decade)), decade_label(decade));
-        let _ = write!(
-            svg,
-            "<path d=\"M{LEFT} {at:.1}H{right}\"/><text class=\"end\" x=\"{}\" y=\"{:.1}\">{label}</text>",
-            LEFT - 6.0,
-            at + 4.0
-        );
-    }
-    let bar_width = (step - if step > 8.0 { 4.0 } else { 1.0 }).max(2.0);
+    let plot = Plot::new(bars);
+    let width = (plot.right + if plot.shows_bound() { 110.0 } else { 4.0 }).max(150.0);
+    let height = BOTTOM + 24.0;
+    let mut svg =
+        format!("<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" aria-hidden=\"true\">");
+    draw_scale(&mut svg, &plot);
     for (at, size) in bars.iter().enumerate() {
-        let x = LEFT + 2.0 + step * at as f64;
-        let (top, class) = size.map_or((TOP, " class=\"bad\""), |size| (y(size.max(f64::MIN_POSITIVE)), ""));
-        let height = (bottom - top).max(1.0);
-        let _ = write!(
-            svg,
-            "<rect{class} x=\"{x}\" y=\"{:.1}\" width=\"{bar_width}\" height=\"{height:.1}\"><title>layer {}: {}</title></rect>",
-            bottom - height,
-            at * together,
-            size.map_or("not finite".to_owned(), number),
-        );
-        if size.is_none() && step > 8.0 {
-            let middle = x + bar_width / 2.0;
-            let _ = write!(svg, "<text class=\"in\" x=\"{middle}\" y=\"{}\">✕</text>", TOP + 14.0);
-        }
+        draw_bar(&mut svg, &plot, at, *size, at * together);
     }
-    let ticks = (bars.len() as f64 * step / 60.0).max(1.0);
-    let every = ((bars.len() as f64 / ticks).ceil() as usize).max(1);
+    // About ten labels, whatever the number of bars.
+    let every = bars.len().div_ceil(10).max(1);
     for at in (0..bars.len()).step_by(every) {
-        let middle = LEFT + 2.0 + step * at as f64 + bar_width / 2.0;
-        let _ = write!(svg, "<text class=\"in\" x=\"{middle}\" y=\"{}\">{}</text>", bottom + 16.0, at * together);
-    }
-    if most > HALF / 10.0 {
-        let at = y(HALF);
-        let _ = write!(
-            svg,
-            "<path class=\"bound\" d=\"M{LEFT} {at:.1}H{right}\"/><text x=\"{}\" y=\"{:.1}\">half precision</text>",
-            right + 6.0,
-            at + 4.0
-        );
+        let middle = plot.x(at) + plot.bar_width() / 2.0;
+        // Writing to a String cannot fail.
+        let _ = write!(svg, "<text class=\"in\" x=\"{middle}\" y=\"{}\">{}</text>", BOTTOM + 16.0, at * together);
     }
     svg.push_str("</svg>");
     Some(svg)
+}
+
+/// Lines for powers of ten, and for what half precision holds.
+fn draw_scale(svg: &mut String, plot: &Plot) {
+    let right = plot.right;
+    for decade in (plot.low..=plot.high).step_by(if plot.high - plot.low > 5 { 2 } else { 1 }) {
+        let (at, label) = (plot.y(10_f64.powi(decade)), decade_label(decade));
+        let (x, y) = (LEFT - 6.0, at + 4.0);
+        let _ = write!(
+            svg,
+            "<path d=\"M{LEFT} {at:.1}H{right}\"/><text class=\"end\" x=\"{x}\" y=\"{y:.1}\">{label}</text>"
+        );
+    }
+    if plot.shows_bound() {
+        let at = plot.y(HALF);
+        let (x, y) = (right + 6.0, at + 4.0);
+        let _ = write!(
+            svg,
+            "<path class=\"bound\" d=\"M{LEFT} {at:.1}H{right}\"/><text x=\"{x}\" y=\"{y:.1}\">half precision</text>"
+        );
+    }
+}
+
+/// A bar; one that is not finite has the whole height and a cross.
+fn draw_bar(svg: &mut String, plot: &Plot, at: usize, size: Option<f64>, layer: usize) {
+    let (x, width) = (plot.x(at), plot.bar_width());
+    let (top, class, said) = match size {
+        Some(size) => (plot.y(size), "", number(size)),
+        None => (TOP, " class=\"bad\"", "not finite".to_owned()),
+    };
+    let height = (BOTTOM - top).max(1.0);
+    let y = BOTTOM - height;
+    let _ = write!(
+        svg,
+        "<rect{class} x=\"{x}\" y=\"{y:.1}\" width=\"{width}\" height=\"{height:.1}\"><title>layer {layer}: {said}</title></rect>"
+    );
+    if size.is_none() && plot.step > 8.0 {
+        let _ = write!(svg, "<text class=\"in\" x=\"{}\" y=\"{}\">✕</text>", x + width / 2.0, TOP + 14.0);
+    }
 }
 
 fn decade_label(decade: i32) -> String {

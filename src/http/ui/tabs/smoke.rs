@@ -140,7 +140,7 @@ async fn show(app: &App, request: &HttpRequest, caller: &Caller, path: &ModelPat
         tip: revision.map(|revision| short(revision.commit.as_str())).unwrap_or_default(),
         run: shown.map(smoke_run::shape),
         standing,
-        waiting: waiting.into_iter().map(waiting_line).collect(),
+        waiting: waiting.iter().map(waiting_line).collect(),
         policy: policy_words(&gate::policy(&mut db, model.name.namespace()).await?),
         runs,
         may_run: caller.may_write(model.name.namespace()) && model.head_revision_id.is_some(),
@@ -153,7 +153,7 @@ fn short(commit: &str) -> String {
     commit.chars().take(12).collect()
 }
 
-fn waiting_line(waiting: smoke::db::Waiting) -> WaitingLine {
+fn waiting_line(waiting: &smoke::db::Waiting) -> WaitingLine {
     WaitingLine {
         commit: short(&waiting.commit),
         is_running: waiting.is_running,
