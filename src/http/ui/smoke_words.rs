@@ -105,7 +105,7 @@ pub(super) fn check(id: &str) -> Option<CheckWords> {
             "it repeats itself when it writes",
             "Sound small models loop too: worth a look, never a failure.",
         ),
-        "run.completed" => words("The run ended", "the run did not end", ""),
+        "run.completed" => words("The run ended", "it broke off", ""),
         _ => return None,
     })
 }
@@ -154,7 +154,7 @@ pub(super) fn stage(name: &str) -> &str {
         "base" => "running the base",
         "text" => "reading the text",
         "sample" => "writing the sample",
-        "finish" => "measuring the machine",
+        "finish" => "calibration",
         other => other,
     }
 }
