@@ -4,6 +4,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, types::time::OffsetDateTime};
 
 use super::{Check, Record, Relation, Report, Status};
+use crate::auth::Viewer;
 
 /// Largest record that is unpacked, in bytes.
 const MAX_RECORD: usize = 4 << 20;
@@ -13,7 +14,9 @@ const MAX_RECORD: usize = 4 << 20;
 pub struct StoredReport {
     /// Its id.
     pub id: i64,
-    /// The commit of the revision that was tested.
+    /// The revision that was tested.
+    pub revision_id: i64,
+    /// Its commit.
     pub commit: String,
     /// The conclusion.
     pub verdict: Status,
@@ -33,6 +36,10 @@ pub struct StoredReport {
     pub started_at: OffsetDateTime,
     /// How long it took.
     pub duration_ms: i64,
+    /// Why it did not end; `None`: it did.
+    pub cause: Option<String>,
+    /// What it was tested on or compared with; `None` also where the viewer may not read that.
+    pub base: Option<String>,
 }
 
 /// Stores a report on a revision and returns its id; the verdict on the tip of `main` is the model's.
@@ -162,24 +169,54 @@ pub async fn list_waiting_adapters(db: &mut PgConnection, base_id: i64) -> Resul
 }
 
 /// Returns a model's smoke tests, the latest first.
-pub async fn list_reports(db: &mut PgConnection, model_id: i64, limit: i64) -> Result<Vec<StoredReport>, sqlx::Error> {
+pub async fn list_reports(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    model_id: i64,
+    limit: i64,
+) -> Result<Vec<StoredReport>, sqlx::Error> {
+    select_reports(db, viewer, model_id, None, limit).await
+}
+
+/// Returns one of a model's smoke tests.
+pub async fn find_report(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    model_id: i64,
+    id: i64,
+) -> Result<Option<StoredReport>, sqlx::Error> {
+    Ok(select_reports(db, viewer, model_id, Some(id), 1).await?.into_iter().next())
+}
+
+async fn select_reports(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    model_id: i64,
+    id: Option<i64>,
+    limit: i64,
+) -> Result<Vec<StoredReport>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        select s.id, r.commit, s.verdict, s.level, s.checks, s.metrics, s.stages, s.environment, s.sample,
-            s.started_at, s.duration_ms
+        select s.id, s.revision_id, r.commit, s.verdict, s.level, s.checks, s.metrics, s.stages, s.environment, s.sample,
+            s.started_at, s.duration_ms, s.cause, b.namespace || '/' || b.name as base
         from smoke_tests s
         join revisions r on r.id = s.revision_id
-        where s.model_id = $1
+        left join models b on b.id = s.base_id and ($4 or b.visibility = 'public' or b.namespace_key = any($5))
+        where s.model_id = $1 and ($2::bigint is null or s.id = $2)
         order by s.id desc
-        limit $2
+        limit $3
         "#,
         model_id,
-        limit
+        id,
+        limit,
+        viewer.everything,
+        &viewer.namespaces,
     )
     .fetch_all(db)
     .await?;
     let stored = rows.into_iter().map(|row| StoredReport {
         id: row.id,
+        revision_id: row.revision_id,
         commit: row.commit,
         verdict: status(&row.verdict),
         level: row.level,
@@ -190,8 +227,43 @@ pub async fn list_reports(db: &mut PgConnection, model_id: i64, limit: i64) -> R
         sample: row.sample,
         started_at: row.started_at,
         duration_ms: row.duration_ms,
+        cause: row.cause,
+        base: row.base,
     });
     Ok(stored.collect())
+}
+
+/// Returns what a run kept for comparisons; `None`: nothing that this version reads.
+pub async fn find_record(db: &mut PgConnection, id: i64) -> Result<Option<Record>, sqlx::Error> {
+    let probe = sqlx::query_scalar!("select probe from smoke_tests where id = $1", id).fetch_optional(db).await?;
+    Ok(probe.flatten().as_deref().and_then(unpack))
+}
+
+/// A test that has been asked for and has not ended.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// The commit of its revision.
+    pub commit: String,
+    /// Whether it has begun.
+    pub is_running: bool,
+    /// When it was asked for.
+    pub created_at: OffsetDateTime,
+}
+
+/// Returns the tests of a model that have not ended, the latest first.
+pub async fn list_waiting(db: &mut PgConnection, model_id: i64) -> Result<Vec<Waiting>, sqlx::Error> {
+    sqlx::query_as!(
+        Waiting,
+        r#"
+        select r.commit, j.state = 'running' as "is_running!", j.created_at
+        from jobs j join revisions r on r.id = (j.payload ->> 'revision_id')::bigint
+        where j.model_id = $1 and j.kind = 'smoke_test' and j.state in ('pending', 'running')
+        order by j.id desc
+        "#,
+        model_id
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// Returns the latest smoke test of a revision.

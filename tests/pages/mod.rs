@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tokio::process::Command;
 
 use crate::support::{Caller, Output, TestApp, files, program};
@@ -52,6 +53,11 @@ async fn herd(app: &TestApp) {
     let broken = vec![files::file("README.md", "---\nlicense: [\n---\n"), files::file("model.safetensors", b"short")];
     app.admin.publish("admin/broken", &broken).await;
     app.drain().await;
+    // One revision is held back, another was released.
+    let policy = json!({ "on_failure": "quarantine" });
+    app.admin.put("/api/v1/namespaces/admin/smoke-policy", policy).await.expect(200);
+    let reason = json!({ "reason": "It is broken on purpose." });
+    app.admin.post("/api/v1/models/admin/broken/smoke-tests/release", reason).await.expect(200);
 }
 
 #[tokio::test]
@@ -63,6 +69,8 @@ async fn pages_are_sound_in_a_browser() {
     herd(&app).await;
     let long = format!("/admin/{}/license", "a-name-as-long-as-it-may-be-".repeat(3).trim_end_matches('-'));
     let unmeasured = long.replace("/license", "/lineage/admin/stories");
+    let runs = app.admin.get("/api/v1/models/admin/tuned/smoke-tests").await.expect(200).json();
+    let run = format!("/admin/tuned/smoke-test/{}", runs["items"][0]["id"]);
     let paths = [
         "/",
         "/models",
@@ -74,7 +82,6 @@ async fn pages_are_sound_in_a_browser() {
         "/admin/stories/pedigree",
         "/admin/stories/tree",
         "/admin/stories/license",
-        "/admin/stories/smoke-test",
         "/admin/stories/tensors",
         "/admin/stories/history",
         "/admin/tuned/pedigree",
@@ -85,6 +92,10 @@ async fn pages_are_sound_in_a_browser() {
         &unmeasured,
         "/admin/broken",
         "/admin/broken/smoke-test",
+        "/admin/impostor/smoke-test",
+        "/admin/stories/smoke-test",
+        &run,
+        "+/admin/stories/settings",
         "/admin/broken/tensors",
         &long,
         "/meta-llama/Meta-Llama-3-8B",

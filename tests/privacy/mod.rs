@@ -181,6 +181,10 @@ impl Herd {
             let revision = self.owner.model(PRIVATE).await["revision"].as_str().unwrap().to_owned();
             place = place.replace("COMMIT", &revision);
         }
+        if place.contains("RUN") {
+            let runs = self.owner.get(&format!("/api/v1/models/{PRIVATE}/smoke-tests")).await.expect(200).json();
+            place = place.replace("RUN", &runs["items"][0]["id"].to_string());
+        }
         let body = fill(ask.body);
         let is_form = ask.route.starts_with("/sign") || ask.body.contains("csrf=");
         let kind = match ask.body.chars().next() {

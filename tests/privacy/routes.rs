@@ -266,6 +266,7 @@ pub(super) const ASKS: &[Ask] = &[
     ),
     ask(Sees, "get", "/{ns}/{name}/smoke-test", "/MODEL/smoke-test", ""),
     ask(Changes, "post", "/{ns}/{name}/smoke-test", "/MODEL/smoke-test", "csrf="),
+    ask(Sees, "get", "/{ns}/{name}/smoke-test/{id}", "/MODEL/smoke-test/RUN", ""),
     ask(Sees, "get", "/{ns}/{name}/tensors", "/MODEL/tensors", ""),
     ask(Sees, "get", "/{ns}/{name}/history", "/MODEL/history", ""),
     ask(Changes, "get", "/{ns}/{name}/settings", "/MODEL/settings", ""),
@@ -326,6 +327,14 @@ pub(super) const ASKS: &[Ask] = &[
         "/api/v1/namespaces/{ns}/smoke-policy",
         "/api/v1/namespaces/NS/smoke-policy",
         r#"{"on_failure":"warn"}"#,
+    ),
+    ask(Sees, "get", "/api/v1/models/{ns}/{name}/smoke-tests/{id}", "/api/v1/models/MODEL/smoke-tests/RUN", ""),
+    ask(
+        Sees,
+        "get",
+        "/api/v1/models/{ns}/{name}/smoke-tests/{id}",
+        "/api/v1/models/MODEL/smoke-tests/RUN?record=true",
+        "",
     ),
     ask(
         Changes,

@@ -10,4 +10,5 @@ mod faults;
 mod folder;
 mod gate;
 mod hostile;
+mod pages;
 mod sound;

@@ -53,6 +53,7 @@ use super::{
         hooks::create_hook,
         hooks::delete_hook,
         smoke::list_smoke_tests,
+        smoke::get_smoke_test,
         smoke::run_smoke_test,
         smoke::release_revision,
         smoke::get_smoke_policy,

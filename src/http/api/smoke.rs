@@ -6,6 +6,7 @@ use actix_web::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{readable, writable};
@@ -13,9 +14,13 @@ use crate::{
     app::App,
     auth::Caller,
     catalog,
-    http::{error::ApiResult, extract::ModelPath},
+    http::{
+        error::{ApiError, ApiResult},
+        extract::ModelPath,
+    },
     jobs::{queue, smoke_test::SmokeTest},
-    smoke::{self, gate},
+    name::ModelName,
+    smoke::{self, db::StoredReport, gate},
 };
 
 /// Lists a model's smoke tests, the latest first.
@@ -24,26 +29,76 @@ use crate::{
 pub async fn list_smoke_tests(app: Data<App>, caller: Caller, path: Path<ModelPath>) -> ApiResult<Json<Value>> {
     let mut db = app.db.acquire().await?;
     let model = readable(&mut db, &caller, &path).await?;
-    let reports = smoke::db::list_reports(&mut db, model.id, 20).await?;
-    let rfc3339 = |at: time::OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).ok();
-    let reports: Vec<Value> = reports
-        .iter()
-        .map(|r| {
-            json!({
-                "revision": r.commit,
-                "verdict": r.verdict,
-                "level": r.level,
-                "checks": r.checks,
-                "metrics": r.metrics,
-                "stages": r.stages,
-                "environment": r.environment,
-                "sample": r.sample,
-                "started_at": rfc3339(r.started_at),
-                "duration_ms": r.duration_ms,
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "model": model.name.to_string(), "verdict": model.smoke_verdict, "items": reports })))
+    let reports = smoke::db::list_reports(&mut db, &caller.viewer(), model.id, 20).await?;
+    let items: Vec<Value> = reports.iter().map(describe).collect();
+    Ok(Json(json!({ "model": model.name.to_string(), "verdict": model.smoke_verdict, "items": items })))
+}
+
+/// What to tell of a run.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct RunQuery {
+    /// Also what the model found likely at each position of the text, as later runs compare with it.
+    #[serde(default)]
+    record: bool,
+}
+
+/// Returns one of a model's smoke tests.
+#[utoipa::path(get, path = "/api/v1/models/{ns}/{name}/smoke-tests/{id}", tag = "smoke tests",
+    params(("ns" = String, Path), ("name" = String, Path), ("id" = i64, Path), RunQuery),
+    responses((status = 200, body = Object), (status = 404)))]
+pub async fn get_smoke_test(
+    app: Data<App>,
+    caller: Caller,
+    path: Path<ModelPath>,
+    run: Path<RunPath>,
+    query: Query<RunQuery>,
+) -> ApiResult<Json<Value>> {
+    let mut db = app.db.acquire().await?;
+    let model = readable(&mut db, &caller, &path).await?;
+    let report = smoke::db::find_report(&mut db, &caller.viewer(), model.id, run.id()).await?;
+    let report = report.ok_or_else(|| no_run(&model.name))?;
+    let mut shown = describe(&report);
+    shown["model"] = model.name.to_string().into();
+    if query.record {
+        shown["record"] = json!(smoke::db::find_record(&mut db, report.id).await?);
+    }
+    Ok(Json(shown))
+}
+
+/// The last part of a run's address.
+#[derive(Debug, Deserialize)]
+pub struct RunPath {
+    id: String,
+}
+
+impl RunPath {
+    /// Returns the id; 0, which no run has, for what is no number.
+    pub fn id(&self) -> i64 {
+        self.id.parse().unwrap_or(0)
+    }
+}
+
+/// The answer where a model has no such run.
+pub fn no_run(model: &ModelName) -> ApiError {
+    ApiError::not_found(format!("`{model}` has no such smoke test; /{model}/smoke-test lists those that it has"))
+}
+
+fn describe(report: &StoredReport) -> Value {
+    json!({
+        "id": report.id,
+        "revision": report.commit,
+        "verdict": report.verdict,
+        "level": report.level,
+        "checks": report.checks,
+        "metrics": report.metrics,
+        "stages": report.stages,
+        "environment": report.environment,
+        "sample": report.sample,
+        "base": report.base,
+        "cause": report.cause,
+        "started_at": report.started_at.format(&Rfc3339).ok(),
+        "duration_ms": report.duration_ms,
+    })
 }
 
 /// Which revision.

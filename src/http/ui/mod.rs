@@ -4,6 +4,7 @@
 //! every tab is a URL; the footer links its JSON twin in REST v1.
 
 pub mod account;
+mod activations;
 pub mod assets;
 pub mod browse;
 pub mod compliance;
@@ -22,6 +23,8 @@ mod pedigree;
 pub mod policy;
 mod selling;
 pub mod settings;
+mod smoke_run;
+mod smoke_words;
 mod strip;
 pub mod tabs;
 pub mod tree;

@@ -20,7 +20,11 @@ use crate::{
     catalog::{self, Kind, Model, Revision, Visibility, search},
     formats::card,
     http::{error::ApiError, extract::ModelPath, origin::base_url},
-    license, lineage, smoke,
+    license, lineage,
+    smoke::{
+        self,
+        gate::{self, Hold},
+    },
 };
 
 /// Longest card that is shown, in bytes; the file itself is a click away.
@@ -75,6 +79,14 @@ pub(super) struct Head {
     pub(super) hold: Option<&'static str>,
     /// Kept back by the license policy of its namespace.
     pub(super) is_license_held: bool,
+    /// What its smoke test means to those who want its files.
+    pub(super) smoke_note: Option<SmokeNote>,
+}
+
+/// A tip that did not pass its smoke test.
+pub(super) struct SmokeNote {
+    pub(super) is_held: bool,
+    pub(super) text: &'static str,
 }
 
 /// A model with what its tabs need.
@@ -153,6 +165,7 @@ pub(super) async fn load(
         flags: flags(&model),
         hold: lineage::db::find_hold(db, model.id).await?.as_deref().map(hold_words),
         is_license_held: license::db::is_license_held(db, model.id).await?,
+        smoke_note: smoke_note(db, &model).await?,
     };
     let title = if tab == "Card" { head.id.clone() } else { format!("{tab} · {}", head.id) };
     let frame = Frame::new(caller, title, "browse", format!("/api/v1/models/{}", model.name));
@@ -171,6 +184,27 @@ fn hold_words(hold: &str) -> &'static str {
              it before it is relied on."
         }
     }
+}
+
+/// What the namespace of a model makes of its tip's smoke test.
+async fn smoke_note(db: &mut PgConnection, model: &Model) -> Result<Option<SmokeNote>, PageError> {
+    let (namespace, Some(tip)) = (model.name.namespace(), model.head_revision_id) else { return Ok(None) };
+    if let Some(hold) = gate::find_hold(db, namespace, tip).await? {
+        let text = match hold {
+            Hold::Untested => {
+                "Not served yet: its smoke test has not ended, and its owners chose that its files are served only to \
+                 those who push to it until then."
+            }
+            Hold::NotPassed(..) => {
+                "In quarantine: it did not pass the smoke test. Its owners chose that its files are served only to those \
+                 who push to it, until that is settled."
+            }
+        };
+        return Ok(Some(SmokeNote { is_held: true, text }));
+    }
+    let is_said = model.smoke_verdict == "failed" && gate::policy(db, namespace).await? != "off";
+    let text = "It failed the smoke test: look at what was found before you rely on it.";
+    Ok(is_said.then_some(SmokeNote { is_held: false, text }))
 }
 
 fn tabs(model: &Model, caller: &Caller, here: &str) -> Vec<Tab> {
@@ -267,8 +301,11 @@ pub async fn get_card(app: Data<App>, request: HttpRequest, caller: Caller, path
             card = Some(render(&text, &format!("{}/{}/resolve/main/", base_url(&app, &request), model.name)));
         }
     }
-    let sample =
-        smoke::db::list_reports(&mut db, model.id, 1).await?.into_iter().next().and_then(|report| report.sample);
+    let sample = smoke::db::list_reports(&mut db, &caller.viewer(), model.id, 1)
+        .await?
+        .into_iter()
+        .next()
+        .and_then(|report| report.sample);
     page(&CardPage { frame, head, card, problem, sample })
 }
 

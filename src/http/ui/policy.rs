@@ -1,5 +1,5 @@
 //! The license policy of a namespace as a page: what its models are for, which licenses it accepts, what is blocked,
-//! who may accept findings, whom to tell.
+//! who may accept findings, whom to tell; and what follows from a smoke test that does not pass.
 
 use actix_web::{
     HttpResponse,
@@ -15,6 +15,7 @@ use super::{
     error::{PageError, PageResult},
     format::{self, Mark},
     page, query_string,
+    settings::{Policy, smoke_policies},
     usage::UseForm,
     words,
 };
@@ -32,6 +33,7 @@ use crate::{
         profile::Profile,
     },
     name,
+    smoke::gate,
 };
 
 /// Whose policy.
@@ -93,6 +95,7 @@ struct PolicyPage {
     rights: Vec<String>,
     hooks: Vec<HookLine>,
     secret: Option<String>,
+    smoke_policies: Vec<Policy>,
 }
 
 /// `GET /policy`
@@ -139,6 +142,7 @@ async fn show(
         rights: db::list_waiver_rights(db, &namespace.to_lowercase()).await?,
         hooks: hooks.into_iter().map(hook).collect(),
         secret: None,
+        smoke_policies: smoke_policies(&gate::policy(db, namespace).await?),
     })
 }
 
@@ -209,6 +213,7 @@ pub struct PolicyForm {
     user: String,
     url: String,
     hook: String,
+    policy: String,
 }
 
 impl PolicyForm {
@@ -256,6 +261,7 @@ pub async fn change_policy(app: Data<App>, caller: Caller, form: Form<PolicyForm
         "apply" => apply(&mut tx, &caller, namespace, &form.policy()?).await?,
         "give" => manage::set_waiver_right(&mut tx, &caller, namespace, form.user.trim(), true).await?,
         "take" => manage::set_waiver_right(&mut tx, &caller, namespace, form.user.trim(), false).await?,
+        "smoke-policy" => gate::set_policy(&mut tx, &caller, namespace, &form.policy).await?,
         "add-hook" => {
             let hook = hooks::create(&mut tx, &caller, namespace, form.url.trim(), app.options.webhook_private).await?;
             let (policy, _) = manage::find_policy(&mut tx, namespace).await?;

@@ -26,6 +26,7 @@ use crate::{
     jobs::{CheckLineage, publish::enqueue_after_lineage, queue},
     lineage::{self, Declaration, Relation, link},
     name::ModelName,
+    smoke::gate,
 };
 
 #[derive(Template)]
@@ -36,14 +37,15 @@ struct SettingsPage {
     is_private: bool,
     relations: Vec<&'static str>,
     policies: Vec<Policy>,
+    smoke_policies: Vec<Policy>,
 }
 
-/// What the namespace may do when the weights contradict a declared parent.
-struct Policy {
-    value: &'static str,
-    word: &'static str,
-    meaning: &'static str,
-    is_here: bool,
+/// What a namespace may do about something, as a choice.
+pub(super) struct Policy {
+    pub(super) value: &'static str,
+    pub(super) word: &'static str,
+    pub(super) meaning: &'static str,
+    pub(super) is_here: bool,
 }
 
 /// `GET /{ns}/{name}/settings`
@@ -54,7 +56,25 @@ pub async fn get_settings(app: Data<App>, request: HttpRequest, caller: Caller, 
     let is_private = model.visibility == Visibility::Private;
     let policy = lineage::db::find_policy(&mut db, &model.name.namespace().to_lowercase()).await?;
     let relations = Relation::ALL.map(Relation::as_str).into();
-    page(&SettingsPage { frame, head, is_private, relations, policies: policies(&policy) })
+    let smoke_policies = smoke_policies(&gate::policy(&mut db, model.name.namespace()).await?);
+    page(&SettingsPage { frame, head, is_private, relations, policies: policies(&policy), smoke_policies })
+}
+
+/// What a namespace may do with revisions that do not pass the smoke test.
+pub(super) fn smoke_policies(here: &str) -> Vec<Policy> {
+    let known = gate::POLICIES.map(|value| match value {
+        "off" => {
+            (value, "Nothing", "The tab \u{201c}Smoke test\u{201d} says what was found; a failed test changes nothing.")
+        }
+        "warn" => (value, "Say so", "Each page of the model says that it failed; its files are served as before."),
+        _ => (
+            value,
+            "Quarantine it",
+            "What fails, breaks off or is not tested yet is served only to those who push to the namespace, until it \
+             passes or an administrator of this installation releases it with a reason.",
+        ),
+    });
+    known.map(|(value, word, meaning)| Policy { value, word, meaning, is_here: value == here }).into()
 }
 
 fn policies(here: &str) -> Vec<Policy> {
@@ -123,6 +143,7 @@ pub async fn change_settings(
             place = format!("/{}/pedigree", model.name);
         }
         "policy" => link::set_policy(&mut tx, &caller, model.name.namespace(), &form.policy).await?,
+        "smoke-policy" => gate::set_policy(&mut tx, &caller, model.name.namespace(), &form.policy).await?,
         "delete" if form.confirm.trim() == model.name.to_string() => {
             delete(&mut tx, &caller, &model).await?;
             place = format!("/{}", model.name.namespace());

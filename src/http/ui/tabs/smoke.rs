@@ -1,4 +1,4 @@
-//! What the smoke test found, and the button that runs it again.
+//! What smoke tests found, one run or the latest; the forms that run one again and release a revision.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -7,35 +7,65 @@ use actix_web::{
 };
 use askama::Template;
 use serde::Deserialize;
-use serde_json::Value;
+use sqlx::PgConnection;
 
 use super::super::{
     Frame,
-    error::PageResult,
-    format::{self, Mark},
+    error::{PageError, PageResult},
+    format,
     model::{Head, Loaded, load},
     page,
+    smoke_run::{self, Run, RunRow},
 };
 use crate::{
     app::App,
     auth::Caller,
-    catalog,
-    http::extract::ModelPath,
+    catalog::{self, Model},
+    http::{
+        api::smoke::{RunPath, no_run},
+        error::ApiError,
+        extract::ModelPath,
+    },
     jobs::{queue, smoke_test::SmokeTest},
-    smoke,
+    smoke::{
+        self,
+        gate::{self, Hold},
+    },
 };
 
-struct CheckRow {
-    id: String,
-    mark: Mark,
-    detail: String,
+/// Runs that are listed.
+const LISTED: i64 = 20;
+
+/// A test that has not ended.
+struct WaitingLine {
+    commit: String,
+    is_running: bool,
+    since: String,
 }
 
-struct RunRow {
+/// Whether a revision is served, where the policy of its namespace asks.
+#[derive(Default)]
+struct Standing {
+    /// Why it is held back.
+    held: Option<Held>,
+    /// Why it is served all the same.
+    released: Option<Released>,
+}
+
+struct Held {
+    sentence: &'static str,
+    /// What the checks that decided found: the matter, and details as HTML.
+    checks: Vec<(String, String)>,
     commit: String,
-    mark: Mark,
+    short: String,
+    may_release: bool,
+}
+
+struct Released {
+    by: String,
     at: String,
-    duration: String,
+    reason: String,
+    short: String,
 }
 
 #[derive(Template)]
@@ -43,104 +73,177 @@ struct RunRow {
 struct SmokePage {
     frame: Frame,
     head: Head,
-    verdict: Option<Mark>,
-    at: String,
-    checks: Vec<CheckRow>,
-    sample: Option<String>,
-    metrics: Vec<(&'static str, String)>,
-    environment: Vec<(String, String)>,
+    run: Option<Run>,
+    /// The page of one run, not the tab.
+    is_one: bool,
+    /// The run is about the tip of `main`.
+    is_tip: bool,
+    tip: String,
+    standing: Standing,
+    waiting: Vec<WaitingLine>,
+    policy: &'static str,
     runs: Vec<RunRow>,
     may_run: bool,
 }
 
 /// `GET /{ns}/{name}/smoke-test`
 pub async fn get_smoke(app: Data<App>, request: HttpRequest, caller: Caller, path: Path<ModelPath>) -> PageResult {
+    show(&app, &request, &caller, &path, None).await
+}
+
+/// `GET /{ns}/{name}/smoke-test/{id}`
+pub async fn get_run(
+    app: Data<App>,
+    request: HttpRequest,
+    caller: Caller,
+    path: Path<ModelPath>,
+    run: Path<RunPath>,
+) -> PageResult {
+    show(&app, &request, &caller, &path, Some(run.id())).await
+}
+
+async fn show(app: &App, request: &HttpRequest, caller: &Caller, path: &ModelPath, id: Option<i64>) -> PageResult {
     let mut db = app.db.acquire().await?;
-    let Loaded { model, head, mut frame, .. } = load(&mut db, &app, &caller, &request, &path, "Smoke test").await?;
-    frame.twin = format!("/api/v1/models/{}/smoke-tests", model.name);
-    let reports = smoke::db::list_reports(&mut db, model.id, 20).await?;
-    let runs = reports.iter().map(|report| RunRow {
-        commit: report.commit.chars().take(12).collect(),
-        mark: Mark::verdict(report.verdict.as_str()),
-        at: format::instant(report.started_at),
-        duration: format!("{:.2} s", std::time::Duration::from_millis(report.duration_ms.unsigned_abs()).as_secs_f64()),
-    });
-    let runs = runs.collect();
-    let latest = reports.into_iter().next();
-    let pairs = |value: &Value| -> Vec<(String, String)> {
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        value.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), text(value))).collect()
+    let Loaded { model, revision, mut head, mut frame } =
+        load(&mut db, app, caller, request, path, "Smoke test").await?;
+    // This page says more.
+    head.smoke_note = None;
+    let viewer = caller.viewer();
+    let reports = smoke::db::list_reports(&mut db, &viewer, model.id, LISTED).await?;
+    let runs = reports.iter().map(smoke_run::row).collect();
+    let shown = match id {
+        Some(id) => {
+            let found = smoke::db::find_report(&mut db, &viewer, model.id, id).await?;
+            Some(found.ok_or_else(|| no_run(&model.name))?)
+        }
+        None => reports.into_iter().next(),
     };
+    frame.twin = format!("/api/v1/models/{}/smoke-tests", model.name);
+    if let Some(id) = id {
+        frame.twin = format!("{}/{id}", frame.twin);
+        frame.title = format!("Run {id} · {}", frame.title);
+    }
+    // The tab tells whether the model is served as it is now, the page of a run whether its revision is.
+    let about = match (&shown, &revision) {
+        (Some(report), _) if id.is_some() => Some((report.revision_id, report.commit.clone())),
+        (_, Some(revision)) => Some((revision.id, revision.commit.to_string())),
+        _ => None,
+    };
+    let standing = match about {
+        Some((revision_id, commit)) => find_standing(&mut db, caller, &model, revision_id, commit).await?,
+        None => Standing::default(),
+    };
+    let waiting = smoke::db::list_waiting(&mut db, model.id).await?;
     page(&SmokePage {
-        verdict: latest.as_ref().map(|report| Mark::verdict(report.verdict.as_str())),
-        at: latest.as_ref().map(|report| format::age(report.started_at)).unwrap_or_default(),
-        checks: latest.iter().flat_map(|report| &report.checks).map(check).collect(),
-        sample: latest.as_ref().and_then(|report| report.sample.clone()),
-        metrics: latest.as_ref().map(|report| measurements(&report.metrics)).unwrap_or_default(),
-        environment: latest.as_ref().map(|report| pairs(&report.environment)).unwrap_or_default(),
+        is_one: id.is_some(),
+        is_tip: shown.as_ref().is_some_and(|report| Some(report.revision_id) == model.head_revision_id),
+        tip: revision.map(|revision| short(revision.commit.as_str())).unwrap_or_default(),
+        run: shown.map(smoke_run::shape),
+        standing,
+        waiting: waiting.iter().map(waiting_line).collect(),
+        policy: policy_words(&gate::policy(&mut db, model.name.namespace()).await?),
         runs,
-        may_run: caller.may_write(model.name.namespace()),
+        may_run: caller.may_write(model.name.namespace()) && model.head_revision_id.is_some(),
         frame,
         head,
     })
 }
 
-/// Writes a measurement for people.
-type Show<'a> = &'a dyn Fn(f64) -> String;
-
-/// The measurements that people read, named; all of them are in the JSON.
-#[expect(clippy::cast_possible_truncation, reason = "counts that JSON holds are far smaller")]
-fn measurements(metrics: &Value) -> Vec<(&'static str, String)> {
-    let bytes = |value: f64| format::bytes(value as i64);
-    let milliseconds = |value: f64| format!("{value:.0} ms");
-    let number = |value: f64| format::count(value as i64);
-    let rows: [(&str, &'static str, Show); 11] = [
-        ("parameters", "Parameters", &number),
-        ("tensors", "Tensors", &number),
-        ("bytes", "Weights read", &bytes),
-        ("surprise", "Surprise at plain English", &|value| format!("{value:.2} nats a token")),
-        ("entropy_normalized", "Entropy of the next word", &|value| {
-            format!("{:.1} % of the largest possible", value * 100.0)
-        }),
-        ("logits_deviation", "Standard deviation of the logits", &|value| format!("{value:.2}")),
-        ("nan", "Values that are no number", &number),
-        ("infinite", "Infinite values", &number),
-        ("peak_memory_bytes", "Peak memory", &bytes),
-        ("cpu_ms", "Processor time", &milliseconds),
-        ("sample_ms", "Writing the sample", &milliseconds),
-    ];
-    rows.iter().filter_map(|(key, name, show)| Some((*name, show(metrics[*key].as_f64()?)))).collect()
+fn short(commit: &str) -> String {
+    commit.chars().take(12).collect()
 }
 
-fn check(check: &smoke::Check) -> CheckRow {
-    CheckRow {
-        id: check.id.clone(),
-        mark: Mark::verdict(check.status.as_str()),
-        detail: format::message(&check.detail),
+fn waiting_line(waiting: &smoke::db::Waiting) -> WaitingLine {
+    WaitingLine {
+        commit: short(&waiting.commit),
+        is_running: waiting.is_running,
+        since: format::age(waiting.created_at),
     }
 }
 
-/// A form that only proves where it comes from.
-#[derive(Debug, Deserialize)]
-pub struct Guard {
-    #[serde(default)]
-    csrf: String,
+/// What follows from a test that does not pass.
+fn policy_words(policy: &str) -> &'static str {
+    match policy {
+        "off" => "A failed test changes nothing here: its owners chose that it is only recorded on this page.",
+        "quarantine" => {
+            "A revision that fails, breaks off or is not tested yet is served only to those who push here, until it \
+             passes or an administrator releases it with a reason."
+        }
+        _ => "A revision that fails is served all the same; each page of the model says that it failed.",
+    }
 }
 
-/// `POST /{ns}/{name}/smoke-test`: runs it again
-pub async fn run_smoke(
+async fn find_standing(
+    db: &mut PgConnection,
+    caller: &Caller,
+    model: &Model,
+    revision_id: i64,
+    commit: String,
+) -> Result<Standing, PageError> {
+    if let Some(hold) = gate::find_hold(db, model.name.namespace(), revision_id).await? {
+        return Ok(Standing { held: Some(held(hold, commit, caller.is_admin())), released: None });
+    }
+    let released = smoke::db::find_release(db, revision_id).await?.map(|release| Released {
+        by: release.released_by,
+        at: format::instant(release.created_at),
+        reason: release.reason,
+        short: short(&commit),
+    });
+    Ok(Standing { held: None, released })
+}
+
+fn held(hold: Hold, commit: String, may_release: bool) -> Held {
+    let (sentence, checks) = match hold {
+        Hold::Untested => ("is not served yet: its test has not ended.", Vec::new()),
+        Hold::NotPassed(smoke::Status::Error, checks) => ("is in quarantine: its smoke test broke off.", checks),
+        Hold::NotPassed(_, checks) => ("is in quarantine: it failed the smoke test.", checks),
+    };
+    Held { sentence, checks: checks.iter().map(smoke_run::found).collect(), short: short(&commit), commit, may_release }
+}
+
+/// What the forms of the page send.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct SmokeForm {
+    csrf: String,
+    /// `release`; else it is run again.
+    action: String,
+    /// A commit; the tip of `main` unless said.
+    revision: String,
+    reason: String,
+}
+
+/// `POST /{ns}/{name}/smoke-test`: runs it again, or releases a revision from quarantine
+pub async fn change_smoke(
     app: Data<App>,
     request: HttpRequest,
     caller: Caller,
     path: Path<ModelPath>,
-    form: Form<Guard>,
+    form: Form<SmokeForm>,
 ) -> PageResult {
     caller.check_form(&form.csrf)?;
-    let mut db = app.db.acquire().await?;
-    let model = super::super::model::find(&mut db, &caller, &request, &path).await?;
-    caller.require_write(model.name.namespace())?;
-    let revision_id = model.head_revision_id.ok_or_else(|| catalog::Error::NotHosted(model.name.clone()))?;
-    queue::enqueue(&mut db, &SmokeTest { model_id: model.id, revision_id }).await?;
+    let mut tx = app.db.begin().await?;
+    let model = super::super::model::find(&mut tx, &caller, &request, &path).await?;
+    match form.action.as_str() {
+        "" | "run" => run_again(&mut tx, &caller, &model, &form.revision).await?,
+        "release" => {
+            let revision = catalog::get_revision(&mut tx, &model, &form.revision).await?;
+            gate::release(&mut tx, &caller, &model, &revision, &form.reason).await?;
+        }
+        other => return Err(ApiError::bad_request(format!("`{other}` is not an action")).into()),
+    }
+    tx.commit().await?;
     let place = format!("/{}/smoke-test", model.name);
     Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, place)).finish())
+}
+
+async fn run_again(db: &mut PgConnection, caller: &Caller, model: &Model, revision: &str) -> Result<(), PageError> {
+    caller.require_write(model.name.namespace())?;
+    let tip = model.head_revision_id.ok_or_else(|| catalog::Error::NotHosted(model.name.clone()))?;
+    let revision_id = match revision {
+        "" => tip,
+        name => catalog::get_revision(db, model, name).await?.id,
+    };
+    queue::enqueue(db, &SmokeTest { model_id: model.id, revision_id }).await?;
+    Ok(())
 }
