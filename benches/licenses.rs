@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Bench, MIB, Server, Times, Unit, print, print_note, send};
+use crate::support::{Bench, Server, Times, Unit, print, print_note, send};
 
 const DESCENDANTS: usize = 10_000;
 const CHANGES: usize = 5;
@@ -50,7 +50,7 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     print("every model judged for commercial use, nothing kept", &sold, Unit::Seconds, &[]);
     print("  baseline: a label of a model without descendants", &leaf, ms, &[]);
     for format in FORMATS {
-        let (mut times, mut bytes) = (Times::default(), 0);
+        let (mut times, mut bytes) = (Times::default(), 0_usize);
         let before = server.resident_mib().unwrap_or_default();
         let mut most = before;
         let export = async {
@@ -63,7 +63,7 @@ pub(crate) async fn run(bench: &mut Bench) -> anyhow::Result<()> {
             Ok(())
         };
         times.wait(export).await?;
-        print(&format!("everything as {format}, {:.0} MiB", bytes as f64 / MIB), &times, Unit::Seconds, &[]);
+        print(&format!("everything as {format}, {} MiB", bytes >> 20), &times, Unit::Seconds, &[]);
         print_note(&format!("  memory of the server: {before:.0} MiB before, {most:.0} MiB at most"));
     }
     Ok(())
