@@ -56,8 +56,7 @@ pub(crate) async fn load_graph(db: &mut PgConnection, subjects: Option<&[i64]>) 
         )
         select m.id, m.namespace || '/' || m.name as "name!", m.license, m.license_name, m.license_link, m.visibility,
             m.kind, m.head_revision_id, m.pipeline_tag
-        from models m
-        where $2 or m.id in (select id from up)
+        from (select id from up union select id from models where $2) as wanted join models m on m.id = wanted.id
         order by m.id
         "#,
         subjects.unwrap_or_default(),

@@ -189,8 +189,12 @@ pub(crate) async fn update_license_holds(
                 when 'incomplete' then m.position in ('violation', 'incomplete')
                 when 'review' then m.position in ('violation', 'incomplete', 'review')
                 else false end as is_held
-            from models m left join license_policies p on p.namespace = m.namespace_key
-            where (m.id = any($1) or m.namespace_key = $2) and m.kind = 'hosted'
+            from (
+                select unnest($1::bigint[]) as id union select id from models where namespace_key = $2
+            ) as listed
+            join models m on m.id = listed.id
+            left join license_policies p on p.namespace = m.namespace_key
+            where m.kind = 'hosted'
         ) wanted
         where m.id = wanted.id and m.is_license_held <> wanted.is_held
         "#,
