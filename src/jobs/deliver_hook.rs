@@ -6,7 +6,11 @@ use sqlx::PgConnection;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Job, Outcome, queue};
-use crate::{app::App, hooks, license::current::Change};
+use crate::{
+    app::App,
+    hooks,
+    license::{current::Change, graph::namespace_key},
+};
 
 /// Tells one hook of one event; tried again with growing pauses when the receiver does not take it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,7 +48,7 @@ async fn deliver(app: &App, job: &DeliverHook) -> Result<(), hooks::Error> {
 
 /// Enqueues what the hooks of the models' namespaces are told of changed positions.
 pub(crate) async fn announce(db: &mut PgConnection, changes: &[Change]) -> Result<(), queue::Error> {
-    let namespace = |change: &Change| change.model.split('/').next().unwrap_or_default().to_lowercase();
+    let namespace = |change: &Change| namespace_key(&change.model);
     let mut namespaces: Vec<String> = changes.iter().map(namespace).collect();
     namespaces.sort();
     namespaces.dedup();

@@ -17,6 +17,7 @@ use super::{
     Error, Finding, Judgement,
     catalogue::{CATALOGUE, Catalogue, License},
     db::{self, Kept, Known},
+    finding::gravest_open,
     graph::Graph,
     judge::Engine,
     profile::Terms,
@@ -143,8 +144,7 @@ static NO_TERMS: LazyLock<Terms> = LazyLock::new(Terms::default);
 
 impl Input {
     fn terms_of(&self, model: usize) -> &Terms {
-        let namespace = namespace(&self.graph.models[model].id);
-        self.terms.get(&namespace).unwrap_or(&NO_TERMS)
+        self.terms.get(&self.graph.models[model].namespace_key()).unwrap_or(&NO_TERMS)
     }
 
     /// Judges the subjects whose input changed.
@@ -163,7 +163,7 @@ impl Input {
                 continue;
             }
             let graph = restrict(&self.graph, |model| {
-                !model.is_private || of.as_ref().is_some_and(|of| *of == namespace(&model.id))
+                !model.is_private || of.as_ref().is_some_and(|of| *of == model.namespace_key())
             });
             let engine = Engine::new(&self.catalogue, &graph);
             let digests = engine.input_digests(|model| self.terms_of(model));
@@ -215,11 +215,7 @@ impl Input {
     }
 
     fn waivers_of(&self, id: &str) -> Vec<Waiver> {
-        let is_meant = |waiver: &&Waiver| match &waiver.model {
-            Some(model) => model.eq_ignore_ascii_case(id),
-            None => waiver.namespace.eq_ignore_ascii_case(&namespace(id)),
-        };
-        self.waivers.iter().filter(is_meant).cloned().collect()
+        self.waivers.iter().filter(|waiver| waiver.covers(id)).cloned().collect()
     }
 }
 
@@ -232,18 +228,13 @@ pub(super) fn position_of(judgement: &Judgement) -> String {
     if judgement.position == "unknown" {
         return judgement.position.clone();
     }
-    let open = judgement.findings.iter().filter(|finding| finding.waiver.is_none());
-    open.map(|finding| finding.severity).max().map_or("clear", super::Severity::as_str).to_owned()
-}
-
-fn namespace(id: &str) -> String {
-    id.split('/').next().unwrap_or_default().to_lowercase()
+    gravest_open(&judgement.findings).map_or("clear", super::Severity::as_str).to_owned()
 }
 
 /// Whose private models a model's readers may read: nobody's for a public one, its namespace's for a private one.
 fn circle(graph: &Graph, index: usize) -> Option<String> {
     let model = &graph.models[index];
-    model.is_private.then(|| namespace(&model.id))
+    model.is_private.then(|| model.namespace_key())
 }
 
 /// The same graph without links to parents that may not be known.

@@ -98,3 +98,14 @@ pub struct Judgement {
     /// What was found.
     pub findings: Vec<Finding>,
 }
+
+/// The gravest severity of the findings that nobody accepted.
+pub fn gravest_open<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Option<Severity> {
+    findings.into_iter().filter(|finding| finding.waiver.is_none()).map(|finding| finding.severity).max()
+}
+
+/// The position that everybody sees, made graver by findings that only some may read.
+pub fn position_with(position: &str, findings: &[Finding]) -> String {
+    let gravest = gravest_open(findings).filter(|gravest| Some(*gravest) > Severity::parse(position));
+    gravest.map_or(position, |gravest| gravest.as_str()).to_owned()
+}

@@ -1,10 +1,14 @@
 //! What findings block: a push before it is published, a download until they are settled.
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 
-use super::{Error, Finding, Severity, current, current::load_catalogue, db, evidence, judge::Engine, waiver};
-use crate::storage::BlobStore;
+use super::{
+    Error, Finding, Severity,
+    current::load_catalogue,
+    db, evidence,
+    question::{self, Question},
+};
+use crate::{auth::Viewer, storage::BlobStore};
 
 /// From which severity on something is blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -68,21 +72,12 @@ pub async fn find_push_blocks(
     let catalogue = load_catalogue(db).await?;
     let heads = db::list_heads(db, Some(&[model_id])).await?;
     evidence::recognize(db, store, &heads, &catalogue).await?;
-    let graph = db::load_graph(db, Some(&[model_id])).await?;
     // The pusher reads the reason: only models that readers of their namespace may read may be named in it.
-    let graph = current::restrict(&graph, |model| {
-        !model.is_private || model.id.split('/').next().is_some_and(|of| of.eq_ignore_ascii_case(namespace))
-    });
-    let terms = db::list_terms(db).await?.remove(&key).unwrap_or_default();
-    let waivers = db::list_waivers_in_force(db).await?;
-    let judged = tokio::task::spawn_blocking(move || {
-        let index = graph.models.iter().position(|model| model.row == model_id)?;
-        let mut judgement = Engine::new(&catalogue, &graph).judge(index, &terms);
-        waiver::apply(&mut judgement.findings, &graph.models[index].id, &waivers, OffsetDateTime::now_utc());
-        Some(judgement.findings)
-    });
-    let findings = judged.await.map_err(|error| Error::Engine(error.to_string()))?.unwrap_or_default();
-    Ok(findings.into_iter().filter(|f| f.waiver.is_none() && block.is_met_by(f.severity)).collect())
+    let viewer = Viewer { everything: false, namespaces: vec![key] };
+    let question = Question { models: Some(vec![model_id]), ..Question::default() };
+    let judged = question::judge(db, &viewer, question).await?;
+    let findings = judged.into_iter().flat_map(|judgement| judgement.findings);
+    Ok(findings.filter(|f| f.waiver.is_none() && block.is_met_by(f.severity)).collect())
 }
 
 /// Returns the findings in a sentence or a few, for the one who is refused.

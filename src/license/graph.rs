@@ -45,6 +45,18 @@ pub struct ModelFacts {
     pub files: Option<FileFacts>,
 }
 
+impl ModelFacts {
+    /// Its namespace in lower case.
+    pub fn namespace_key(&self) -> String {
+        namespace_key(&self.id)
+    }
+}
+
+/// The namespace of `namespace/name`, in lower case.
+pub fn namespace_key(id: &str) -> String {
+    id.split('/').next().unwrap_or_default().to_lowercase()
+}
+
 /// How a child came from a parent, as far as licenses are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Link {

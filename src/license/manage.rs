@@ -170,9 +170,7 @@ pub async fn set_policy(
     db::upsert_license_policy(db, &key, &row).await?;
     let detail = json!({ "namespace": namespace, "policy": policy });
     catalog::record_event(db, caller.name(), "license policy changed", None, &detail).await?;
-    let outcome = current::rejudge(db, &Subjects::Namespace(key.clone())).await?;
-    db::update_license_holds(db, &[], Some(&key)).await?;
-    Ok(outcome)
+    current::rejudge(db, &Subjects::Namespace(key)).await
 }
 
 fn check_policy(catalogue: &Catalogue, policy: &NamespacePolicy) -> Result<(), Error> {

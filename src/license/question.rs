@@ -71,7 +71,7 @@ pub async fn fold<T: Send + 'static>(
 }
 
 fn terms_for(model: &ModelFacts, on_record: &HashMap<String, Terms>, question: &Question) -> Terms {
-    let namespace = model.id.split('/').next().unwrap_or_default().to_lowercase();
+    let namespace = model.namespace_key();
     let mut terms = match &question.terms {
         Some((of, terms)) if *of == namespace => terms.clone(),
         _ => on_record.get(&namespace).cloned().unwrap_or_default(),
@@ -83,8 +83,12 @@ fn terms_for(model: &ModelFacts, on_record: &HashMap<String, Terms>, question: &
 }
 
 fn may_read(viewer: &Viewer, model: &ModelFacts) -> bool {
-    let namespace = model.id.split('/').next().unwrap_or_default().to_lowercase();
-    !model.is_private || viewer.everything || viewer.namespaces.contains(&namespace)
+    !model.is_private || may_know(viewer, &model.namespace_key())
+}
+
+/// Whether the asker belongs to a namespace.
+fn may_know(viewer: &Viewer, namespace_key: &str) -> bool {
+    viewer.everything || viewer.namespaces.iter().any(|namespace| namespace == namespace_key)
 }
 
 /// Loads what the asker may read.
@@ -94,7 +98,8 @@ async fn load(db: &mut PgConnection, viewer: &Viewer, models: Option<&[i64]>) ->
 }
 
 /// Judges a model that does not exist yet, and says what would be clear. `parents` are the rows of the plan's parents;
-/// without a profile, the use is that of the namespace in its name.
+/// without a profile, the use is that of the namespace in its name. What that namespace sells and accepts is for those
+/// who belong to it; others are answered as if it had said nothing.
 pub async fn judge_plan(
     db: &mut PgConnection,
     viewer: &Viewer,
@@ -104,7 +109,8 @@ pub async fn judge_plan(
 ) -> Result<Answer, Error> {
     let graph = load(db, viewer, Some(parents)).await?;
     let catalogue = load_catalogue(db).await?;
-    let on_record = db::list_terms(db).await?;
+    let mut on_record = db::list_terms(db).await?;
+    on_record.retain(|namespace, _| may_know(viewer, namespace));
     let question = Question { profile, ..Question::default() };
     let planned = ModelFacts { id: plan.name.clone(), ..ModelFacts::default() };
     let terms = terms_for(&planned, &on_record, &question);

@@ -1,5 +1,6 @@
 //! What exports are made of: models with their positions, files and parents.
 
+use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{Finding, Obligation};
@@ -21,7 +22,7 @@ pub struct ReportInfo {
 }
 
 /// A file of a revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReportFile {
     /// Its path.
     pub path: String,
@@ -32,7 +33,7 @@ pub struct ReportFile {
 }
 
 /// A parent link of a model.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReportParent {
     /// The parent.
     pub id: String,
@@ -47,7 +48,7 @@ pub struct ReportParent {
 }
 
 /// A model of a report.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct ReportModel {
     /// `namespace/name`.
     pub id: String,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::Finding;
+use super::{Finding, graph::namespace_key};
 use crate::digest::Digest;
 
 /// How far a waiver reaches.
@@ -45,6 +45,16 @@ pub struct Waiver {
     pub expires: OffsetDateTime,
 }
 
+impl Waiver {
+    /// Whether a model, `namespace/name`, is one that it is about.
+    pub fn covers(&self, id: &str) -> bool {
+        match self.scope {
+            Scope::Model => self.model.as_deref().is_some_and(|model| model.eq_ignore_ascii_case(id)),
+            Scope::Namespace => self.namespace.eq_ignore_ascii_case(&namespace_key(id)),
+        }
+    }
+}
+
 /// What a waived finding says of its waiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waived {
@@ -69,14 +79,9 @@ pub fn path_digest(path: &[String]) -> String {
 /// Marks the findings of a model that are accepted at this moment. Where several waivers hold, the one that lasts
 /// longest is named.
 pub fn apply(findings: &mut [Finding], model: &str, waivers: &[Waiver], now: OffsetDateTime) {
-    let namespace = model.split('/').next().unwrap_or_default();
     for finding in findings {
         let holds = |waiver: &&Waiver| {
-            let in_scope = match waiver.scope {
-                Scope::Model => waiver.model.as_deref().is_some_and(|id| id.eq_ignore_ascii_case(model)),
-                Scope::Namespace => waiver.namespace.eq_ignore_ascii_case(namespace),
-            };
-            in_scope
+            waiver.covers(model)
                 && waiver.expires > now
                 && waiver.rule == finding.rule
                 && waiver.about.eq_ignore_ascii_case(&finding.about)

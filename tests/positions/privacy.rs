@@ -34,3 +34,20 @@ async fn a_private_ancestor_shapes_the_position_of_those_only_who_may_read_it() 
     }
     app.finish().await;
 }
+
+#[tokio::test]
+async fn what_a_namespace_sells_and_accepts_is_no_answer_to_a_strangers_plan() {
+    let (app, alice, bob) = family().await;
+    let policy = json!({ "profile": { "commercial": true }, "deny": ["apache-2.0"] });
+    bob.put("/api/v1/policy", json!({ "namespace": "bob", "policy": policy })).await.expect(200);
+    alice.publish("alice/free", &files::card("license: apache-2.0")).await;
+    app.drain().await;
+    let plan = json!({
+        "name": "bob/next", "license": "apache-2.0", "parents": [{ "model": "alice/free", "relation": "finetune" }],
+    });
+    let own = bob.post("/api/v1/license/what-if", plan.clone()).await.expect(200).json();
+    assert!(has(&own, "POLICY_DENIED"), "{own}");
+    let strangers = alice.post("/api/v1/license/what-if", plan).await.expect(200).json();
+    assert!(!has(&strangers, "POLICY_DENIED"), "{strangers}");
+    app.finish().await;
+}

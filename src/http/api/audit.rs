@@ -69,19 +69,23 @@ pub async fn get_audit(
 ) -> ApiResult<HttpResponse> {
     let viewer = caller.viewer();
     let asked = query.format.as_deref().unwrap_or("json");
-    let format = Format::from_str(asked).map_err(|_| {
-        ApiError::bad_request(format!("`{asked}` is not a format, use json, csv, cyclonedx, spdx or sarif"))
-    })?;
+    let format = match asked {
+        "json" => None,
+        other => Some(Format::from_str(other).map_err(|_| {
+            let message = format!("`{other}` is not a format, use json, csv, cyclonedx, spdx or sarif");
+            ApiError::bad_request(message)
+        })?),
+    };
     let mut connection = app.db.acquire().await?;
     let (scope, name) = find_scope(&mut connection, &caller, &query).await?;
     let catalogue = load_catalogue(&mut connection).await?.version.clone();
     let profile = intended.is_asked().then(|| intended.over(&Profile::default()));
-    if format == Format::Json {
+    let Some(format) = format else {
         let summary = summary(&app, &mut connection, &viewer, &scope, &catalogue, profile.as_ref()).await?;
         drop(connection);
         let body = stream(app, move |out| write_findings(out, viewer, scope, profile, summary));
         return Ok(HttpResponse::Ok().content_type("application/json").streaming(body));
-    }
+    };
     let info = ReportInfo {
         scope: name.clone().unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -24,6 +24,7 @@ use crate::{
     },
     license::{
         DISCLAIMER, Judgement, db,
+        finding::position_with,
         graph::Link,
         profile::{Distribution, Profile},
         question::{self, Question},
@@ -106,7 +107,7 @@ pub async fn get_license(
         answer["findings"] = json!(judgement.findings);
     } else {
         let findings = db::list_model_findings(&mut connection, &viewer, model.id).await?;
-        let position = db::worst_position(&model.position, &findings);
+        let position = position_with(&model.position, &findings);
         answer["expression"] = json!(kept.as_ref().and_then(|position| position.expression.clone()));
         answer["position"] = json!(position);
         answer["obligations"] = kept.as_ref().map_or_else(|| json!([]), |position| position.obligations.clone());

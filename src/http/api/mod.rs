@@ -67,8 +67,7 @@ pub(crate) async fn check_holds(
     }
     if licenses::db::is_license_held(db, model.id).await? {
         let findings = licenses::db::list_model_findings(db, &caller.viewer(), model.id).await?;
-        let open: Vec<_> =
-            findings.into_iter().filter(|f| f.waiver.is_none()).map(licenses::db::FindingRow::into_finding).collect();
+        let open: Vec<_> = findings.into_iter().filter(|f| f.waiver.is_none()).collect();
         let message = format!(
             "`{0}` is not served: the license policy of its namespace keeps it back until this is settled. {1}. See \
              /{0}/license",

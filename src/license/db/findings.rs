@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::super::{Error, Finding, Severity, waiver::Waived};
+use super::super::{Error, Finding, Severity, gate::Block, waiver::Waived};
 use crate::auth::Viewer;
 
 /// A stored position.
@@ -78,48 +78,23 @@ pub struct FindingRow {
     pub position: String,
     /// Its descendants: how far the finding reaches.
     pub descendants: i32,
-    /// Stable id of the rule.
-    pub rule: String,
-    /// How grave.
-    pub severity: String,
-    /// The license or the model it is about.
-    pub about: String,
-    /// What is wrong.
-    pub message: String,
-    /// Key of the license.
-    pub license: Option<String>,
-    /// The clause.
-    pub section: Option<String>,
-    /// From the model to the ancestor.
-    pub path: Vec<String>,
-    /// What mends it.
-    pub remedy: String,
-    /// Who accepted it, when somebody did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiver: Option<Waived>,
-}
-
-impl FindingRow {
-    /// As the engine says it.
-    pub fn into_finding(self) -> Finding {
-        Finding {
-            severity: Severity::parse(&self.severity).unwrap_or(Severity::Notice),
-            rule: self.rule,
-            about: self.about,
-            message: self.message,
-            license: self.license,
-            section: self.section,
-            path: self.path,
-            remedy: self.remedy,
-            waiver: self.waiver,
-        }
-    }
+    /// What was found.
+    #[serde(flatten)]
+    pub finding: Finding,
 }
 
 /// Returns whether the license policy of a model's namespace keeps its files back.
 pub async fn is_license_held(db: &mut PgConnection, model_id: i64) -> Result<bool, Error> {
-    let held =
-        sqlx::query_scalar!("select is_license_held from models where id = $1", model_id).fetch_optional(db).await?;
+    let row = sqlx::query!(
+        r#"
+        select m.position, p.block_download from models m join license_policies p on p.namespace = m.namespace_key
+        where m.id = $1 and m.kind = 'hosted'
+        "#,
+        model_id,
+    )
+    .fetch_optional(db)
+    .await?;
+    let held = row.and_then(|row| Some(Block::parse(&row.block_download)?.is_met_by(Severity::parse(&row.position)?)));
     Ok(held.unwrap_or(false))
 }
 
@@ -159,22 +134,24 @@ pub async fn list_findings(db: &mut PgConnection, viewer: &Viewer, filter: &Filt
     )
     .fetch_all(db)
     .await?;
-    let finding = rows.into_iter().map(|row| FindingRow {
-        waiver: waived(row.waiver_id, row.reason, row.owner, row.expires_at),
+    let row = rows.into_iter().map(|row| FindingRow {
         id: row.id,
         model: row.model,
         position: row.position,
         descendants: row.descendants,
-        rule: row.rule,
-        severity: row.severity,
-        about: row.about,
-        message: row.message,
-        license: row.license,
-        section: row.section,
-        path: row.path,
-        remedy: row.remedy,
+        finding: Finding {
+            severity: Severity::parse(&row.severity).unwrap_or(Severity::Notice),
+            waiver: waived(row.waiver_id, row.reason, row.owner, row.expires_at),
+            rule: row.rule,
+            about: row.about,
+            message: row.message,
+            license: row.license,
+            section: row.section,
+            path: row.path,
+            remedy: row.remedy,
+        },
     });
-    Ok(finding.collect())
+    Ok(row.collect())
 }
 
 pub(super) fn waived(
@@ -187,20 +164,11 @@ pub(super) fn waived(
 }
 
 /// Returns the findings of one model, the gravest first.
-pub async fn list_model_findings(
-    db: &mut PgConnection,
-    viewer: &Viewer,
-    model_id: i64,
-) -> Result<Vec<FindingRow>, Error> {
+pub async fn list_model_findings(db: &mut PgConnection, viewer: &Viewer, model_id: i64) -> Result<Vec<Finding>, Error> {
     let filter = Filter { model_id: Some(model_id), limit: 500, ..Filter::default() };
-    let mut findings = list_findings(db, viewer, &filter).await?;
-    let rank = |severity: &str| match severity {
-        "violation" => 0,
-        "incomplete" => 1,
-        "review" => 2,
-        _ => 3,
-    };
-    findings.sort_by_key(|finding| (rank(&finding.severity), finding.id));
+    let rows = list_findings(db, viewer, &filter).await?;
+    let mut findings: Vec<Finding> = rows.into_iter().map(|row| row.finding).collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     Ok(findings)
 }
 
@@ -307,14 +275,4 @@ pub async fn list_offenders(
     .fetch_all(db)
     .await?;
     Ok(rows)
-}
-
-/// The position that everybody sees, made graver by findings that only some may read.
-pub fn worst_position(position: &str, findings: &[FindingRow]) -> String {
-    let open = findings.iter().filter(|finding| finding.waiver.is_none());
-    let gravest = open.filter_map(|finding| Severity::parse(&finding.severity)).max();
-    gravest
-        .filter(|gravest| Some(*gravest) > Severity::parse(position))
-        .map_or(position, |gravest| gravest.as_str())
-        .to_owned()
 }

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use super::{
     super::{
         Error, Finding, Severity,
+        finding::position_with,
         report::{ReportFile, ReportModel, ReportParent},
     },
     findings::waived,
@@ -182,7 +183,7 @@ pub async fn list_report_models(
             pipeline_tag: row.pipeline_tag,
             declared: row.license,
             expression: row.expression,
-            position: position_for(&row.position, &findings),
+            position: position_with(&row.position, &findings),
             files: row.head_revision_id.and_then(|head| files.remove(&head)).unwrap_or_default(),
             parents: parents.remove(&row.id).unwrap_or_default(),
             obligations: serde_json::from_value(row.obligations).unwrap_or_default(),
@@ -190,13 +191,6 @@ pub async fn list_report_models(
         }
     });
     Ok(ReportBatch { models: model.collect(), rows: ids, next })
-}
-
-/// The position that everybody sees, made graver by findings that only some may read.
-pub(crate) fn position_for(position: &str, findings: &[Finding]) -> String {
-    let gravest = findings.iter().filter(|finding| finding.waiver.is_none()).map(|finding| finding.severity).max();
-    let kept = Severity::parse(position);
-    gravest.filter(|gravest| Some(*gravest) > kept).map_or(position, |gravest| gravest.as_str()).to_owned()
 }
 
 async fn list_files(db: &mut PgConnection, heads: &[i64]) -> Result<HashMap<i64, Vec<ReportFile>>, Error> {

@@ -51,9 +51,7 @@ pub(crate) async fn list_known(db: &mut PgConnection, models: &[i64]) -> Result<
 pub(crate) async fn store(db: &mut PgConnection, batch: &[Kept], rows: &HashMap<&str, i64>) -> Result<(), Error> {
     store_positions(db, batch).await?;
     store_findings(db, batch, rows).await?;
-    store_changes(db, batch).await?;
-    let ids: Vec<i64> = batch.iter().map(|kept| kept.model_id).collect();
-    update_license_holds(db, &ids, None).await
+    store_changes(db, batch).await
 }
 
 async fn store_positions(db: &mut PgConnection, batch: &[Kept]) -> Result<(), Error> {
@@ -172,36 +170,4 @@ impl Kept {
         let open = self.judgement.findings.iter().take(self.seen_by_all).filter(|finding| finding.waiver.is_none());
         open.max_by_key(|finding| finding.severity).map(|f| format!("{}@{}", f.rule, f.about)).unwrap_or_default()
     }
-}
-
-/// Sets or lifts what the policies of namespaces keep back, for models by row or for a whole namespace.
-pub(crate) async fn update_license_holds(
-    db: &mut PgConnection,
-    models: &[i64],
-    namespace_key: Option<&str>,
-) -> Result<(), Error> {
-    sqlx::query!(
-        r#"
-        update models m set is_license_held = wanted.is_held
-        from (
-            select m.id, case p.block_download
-                when 'violation' then m.position = 'violation'
-                when 'incomplete' then m.position in ('violation', 'incomplete')
-                when 'review' then m.position in ('violation', 'incomplete', 'review')
-                else false end as is_held
-            from (
-                select unnest($1::bigint[]) as id union select id from models where namespace_key = $2
-            ) as listed
-            join models m on m.id = listed.id
-            left join license_policies p on p.namespace = m.namespace_key
-            where m.kind = 'hosted'
-        ) wanted
-        where m.id = wanted.id and m.is_license_held <> wanted.is_held
-        "#,
-        models,
-        namespace_key,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
 }

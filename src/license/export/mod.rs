@@ -1,20 +1,16 @@
-//! Reports in forms that other tools read: JSON, CSV, CycloneDX, SPDX and SARIF.
+//! Reports in forms that other tools read: CSV, CycloneDX, SPDX and SARIF. The API's own JSON is not one of them.
 //!
 //! Pure: models in, text out. Nothing here reads a clock or rolls a die: equal input gives equal bytes.
 
 mod csv;
 mod cyclonedx;
 mod expression;
-mod json;
 mod names;
-mod rows;
 mod sarif;
 mod spdx;
 mod wording;
 
 use std::{fmt, str::FromStr};
-
-pub use rows::{CSV_HEADER, csv_line};
 
 use super::report::{ReportInfo, ReportModel};
 
@@ -40,8 +36,6 @@ pub trait Exporter: Send {
 /// A form of report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Ours, with everything.
-    Json,
     /// A line per finding; models without one have no line.
     Csv,
     /// CycloneDX 1.6, as a bill of materials for machine learning.
@@ -54,12 +48,11 @@ pub enum Format {
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Json, Self::Csv, Self::CycloneDx, Self::Spdx, Self::Sarif];
+    pub const ALL: [Self; 4] = [Self::Csv, Self::CycloneDx, Self::Spdx, Self::Sarif];
 
     /// The word on the command line and in addresses.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Json => "json",
             Self::Csv => "csv",
             Self::CycloneDx => "cyclonedx",
             Self::Spdx => "spdx",
@@ -76,7 +69,7 @@ impl fmt::Display for Format {
 
 /// A word that names no form of report.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no form of report: there are `json`, `csv`, `cyclonedx`, `spdx` and `sarif`")]
+#[error("`{0}` is no form of report: there are `csv`, `cyclonedx`, `spdx` and `sarif`")]
 pub struct UnknownFormat(String);
 
 impl FromStr for Format {
@@ -91,7 +84,6 @@ impl FromStr for Format {
 /// Returns what writes a report in this form.
 pub fn exporter(format: Format, info: ReportInfo) -> Box<dyn Exporter> {
     match format {
-        Format::Json => Box::new(json::Json::new(info)),
         Format::Csv => Box::new(csv::Csv),
         Format::CycloneDx => Box::new(cyclonedx::CycloneDx::new(info)),
         Format::Spdx => Box::new(spdx::Spdx::new(info)),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Value, json};
 
 use super::{
-    Exporter, Members, expression, json as plain,
+    Exporter, Members, expression,
     names::{self, license_page, package, page, segment, timestamp},
     without_gaps, wording,
 };
@@ -60,7 +60,7 @@ impl Spdx {
 
     /// The first pass: what the addresses depend on, and which parents there are.
     fn take(&mut self, model: &ReportModel) {
-        self.hasher.update(plain::value(model).to_string().as_bytes());
+        self.hasher.update(&serde_json::to_vec(model).unwrap_or_default());
         self.hasher.update(model.description.as_bytes());
         for parent in model.parents.iter().filter(|parent| !wording::is_contradicted(parent)) {
             let is_data = parent.relation == "trained_on";

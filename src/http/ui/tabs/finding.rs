@@ -42,8 +42,7 @@ impl WaiverView {
 
 impl FindingView {
     pub(in crate::http::ui) fn new(finding: FindingRow, catalogue: &Catalogue) -> Self {
-        let model = finding.model.clone();
-        Self::judged(model, finding.into_finding(), catalogue)
+        Self::judged(finding.model, finding.finding, catalogue)
     }
 
     /// A finding that is not kept: judged for a question.

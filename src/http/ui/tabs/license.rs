@@ -33,6 +33,7 @@ use crate::{
         catalogue::Catalogue,
         current::load_catalogue,
         db::{self, Position},
+        finding::position_with,
         manage,
     },
     lineage::{self, Direction, Graph, db::Walk},
@@ -219,11 +220,12 @@ async fn say(
         let (position, expression, duties) = (judgement.position, judgement.expression, judgement.obligations);
         return Ok(Said { position, expression, findings, duties, asked });
     }
-    let rows = db::list_model_findings(db, &caller.viewer(), model.id).await?;
-    let position = db::worst_position(&model.position, &rows);
+    let found = db::list_model_findings(db, &caller.viewer(), model.id).await?;
+    let position = position_with(&model.position, &found);
     // What is accepted comes last.
-    let (open, accepted): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.waiver.is_none());
-    let findings = open.into_iter().chain(accepted).map(|row| FindingView::new(row, catalogue)).collect();
+    let (open, accepted): (Vec<_>, Vec<_>) = found.into_iter().partition(|finding| finding.waiver.is_none());
+    let view = |finding| FindingView::judged(model.name.to_string(), finding, catalogue);
+    let findings = open.into_iter().chain(accepted).map(view).collect();
     let duties = kept.map(|position| position.obligations.clone()).unwrap_or_default();
     let duties = serde_json::from_value(duties).unwrap_or_default();
     Ok(Said { position, expression: kept.and_then(|kept| kept.expression.clone()), findings, duties, asked: None })
