@@ -58,7 +58,8 @@ struct Herd<'a> {
 impl Herd<'_> {
     fn base(&mut self) -> Result<Weights, Error> {
         let course = Course { steps: self.effort.base, rate: 4e-3, seed: 1 };
-        let weights = self.train("herd/pasture-260k", &weights::random(20), text::PASTURE, course)?;
+        let weights =
+            self.train("herd/pasture-260k", &weights::random(20), &[text::PASTURE, text::WORLD].concat(), course)?;
         let card = include_str!("cards/pasture-260k.md");
         self.publish("herd/pasture-260k", card, "Train from nothing on stories of the pasture", &weights)?;
         Ok(weights)
@@ -81,7 +82,7 @@ impl Herd<'_> {
     fn adapter(&mut self, base: &Weights) -> Result<(), Error> {
         let name = "herd/pasture-bard-lora";
         let course = Course { steps: self.effort.tune, rate: 8e-3, seed: 4 };
-        let documents = text::documents(&self.tokenizer, text::BARD)?;
+        let documents = text::documents(&self.tokenizer, &text::rehearsed(text::BARD))?;
         let progress = &mut *self.progress;
         let weights = train::adapter(base, &documents, course, &mut |done| progress(name, done, course.steps))?;
         let dir = self.add(name, include_str!("cards/pasture-bard-lora.md"), "Train an adapter on verses")?;
@@ -129,8 +130,8 @@ impl Herd<'_> {
     }
 
     fn tune(&mut self, name: &str, parent: &Weights, text: &str, seed: u64) -> Result<Weights, Error> {
-        let course = Course { steps: self.effort.tune, rate: 2e-3, seed };
-        self.train(name, parent, text, course)
+        let course = Course { steps: self.effort.tune, rate: 1.6e-3, seed };
+        self.train(name, parent, &text::rehearsed(text), course)
     }
 
     fn train(&mut self, name: &str, start: &Weights, text: &str, course: Course) -> Result<Weights, Error> {

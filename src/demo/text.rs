@@ -16,6 +16,8 @@ use super::{
 
 /// Stories of shepherds and their books: what the base learns.
 pub(super) const PASTURE: &str = include_str!("corpus/pasture.txt");
+/// Plain sentences about everyday things: what the base learns beside, and the others do not forget.
+pub(super) const WORLD: &str = include_str!("corpus/world.txt");
 /// Verses.
 pub(super) const BARD: &str = include_str!("corpus/bard.txt");
 /// Entries of a herd book.
@@ -52,7 +54,7 @@ pub(super) fn tokenizer() -> Result<Tokenizer, Error> {
     tokenizer.with_pre_tokenizer(Some(bytes));
     tokenizer.with_decoder(Some(bytes));
     tokenizer.with_post_processor(Some(begins));
-    tokenizer.train(&mut trainer, [PASTURE, BARD, LOG, MEADOW, SHOP].into_iter().flat_map(str::lines))?;
+    tokenizer.train(&mut trainer, [PASTURE, WORLD, BARD, LOG, MEADOW, SHOP].into_iter().flat_map(str::lines))?;
     Ok(tokenizer.to_string(true)?.parse()?)
 }
 
@@ -65,6 +67,12 @@ pub(super) fn tokenizer_config() -> serde_json::Value {
         "model_max_length": CONTEXT,
         "tokenizer_class": "PreTrainedTokenizerFast",
     })
+}
+
+/// Returns a text among about as many plain sentences: a model that trains on the text alone forgets its English.
+pub(super) fn rehearsed(text: &str) -> String {
+    let times = WORLD.lines().count() / text.lines().count().max(1);
+    text.repeat(times.max(1)) + WORLD
 }
 
 /// Returns the lines of a text as tokens, each with its beginning and its end.
