@@ -26,7 +26,9 @@ use super::{
 use crate::digest::{Digest, Hasher};
 
 /// Models that are stored at once.
-const BATCH: usize = 5000;
+const BATCH: usize = 2000;
+/// Batches that wait to be stored.
+const AHEAD: usize = 2;
 
 /// What is to be judged again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,24 +91,32 @@ pub async fn rejudge(db: &mut PgConnection, subjects: &Subjects) -> Result<Outco
         wanted,
         graph,
     };
-    let judged = tokio::task::spawn_blocking(move || {
-        let kept = input.judge();
-        (kept, input)
+    // One thread judges while the database stores what was judged before.
+    let (send, mut receive) = tokio::sync::mpsc::channel::<db::Batch>(AHEAD);
+    let looked_at = input.wanted.len();
+    let judging = tokio::task::spawn_blocking(move || {
+        let rows: HashMap<&str, i64> = input.graph.models.iter().map(|model| (model.id.as_str(), model.row)).collect();
+        let mut outcome = Outcome { looked_at, ..Outcome::default() };
+        let mut batch = Vec::new();
+        input.judge(|kept| {
+            outcome.judged += 1;
+            outcome.changes.extend(kept.change());
+            batch.push(kept);
+            if batch.len() < BATCH {
+                return true;
+            }
+            let is_wanted = send.blocking_send(db::Batch::new(&batch, &rows)).is_ok();
+            batch.clear();
+            is_wanted
+        });
+        // Where nobody waits for it, storing has failed, which is told below.
+        let _ = send.blocking_send(db::Batch::new(&batch, &rows));
+        outcome
     });
-    let (kept, input) = judged.await.map_err(|error| Error::Engine(error.to_string()))?;
-    let rows: HashMap<&str, i64> = input.graph.models.iter().map(|model| (model.id.as_str(), model.row)).collect();
-    for batch in kept.chunks(BATCH) {
-        db::store(db, batch, &rows).await?;
+    while let Some(batch) = receive.recv().await {
+        db::store(db, &batch).await?;
     }
-    let changed = kept.iter().filter(|kept| kept.previous.as_ref() != Some(&kept.judgement.position));
-    let change = |kept: &Kept| Change {
-        model_id: kept.model_id,
-        model: kept.judgement.id.clone(),
-        previous: kept.previous.clone(),
-        position: kept.judgement.position.clone(),
-        reason: kept.reason(),
-    };
-    Ok(Outcome { looked_at: input.wanted.len(), judged: kept.len(), changes: changed.map(change).collect() })
+    judging.await.map_err(|error| Error::Engine(error.to_string()))
 }
 
 /// Returns the catalogue with the licenses that administrators added.
@@ -147,19 +157,18 @@ impl Input {
         self.terms.get(&self.graph.models[model].namespace_key()).unwrap_or(&NO_TERMS)
     }
 
-    /// Judges the subjects whose input changed.
-    fn judge(&self) -> Vec<Kept> {
+    /// Judges the subjects whose input changed, and hands each over; ends early where `keep` wants no more.
+    fn judge(&self, mut keep: impl FnMut(Kept) -> bool) {
         let subjects: Vec<usize> =
             (0..self.graph.models.len()).filter(|index| self.wanted.contains(&self.graph.models[*index].row)).collect();
         let whole = Engine::new(&self.catalogue, &self.graph);
         let whole_digests = whole.input_digests(|model| self.terms_of(model));
         let circles: BTreeSet<Option<String>> = subjects.iter().map(|index| circle(&self.graph, *index)).collect();
         let has_private = self.graph.models.iter().any(|model| model.is_private);
-        let mut kept = Vec::new();
         for of in circles {
-            let members = subjects.iter().copied().filter(|index| circle(&self.graph, *index) == of);
+            let mut members = subjects.iter().copied().filter(|index| circle(&self.graph, *index) == of);
             if !has_private {
-                kept.extend(members.filter_map(|index| self.judge_one(index, &whole, &whole_digests, None)));
+                members.all(|index| self.judge_one(index, &whole, &whole_digests, None).is_none_or(&mut keep));
                 continue;
             }
             let graph = restrict(&self.graph, |model| {
@@ -168,9 +177,8 @@ impl Input {
             let engine = Engine::new(&self.catalogue, &graph);
             let digests = engine.input_digests(|model| self.terms_of(model));
             let beyond = Some((&whole, whole_digests.as_slice()));
-            kept.extend(members.filter_map(|index| self.judge_one(index, &engine, &digests, beyond)));
+            members.all(|index| self.judge_one(index, &engine, &digests, beyond).is_none_or(&mut keep));
         }
-        kept
     }
 
     /// Judges one model, unless its input is as it was. `beyond` knows ancestors that not all its readers may read.
@@ -216,6 +224,20 @@ impl Input {
 
     fn waivers_of(&self, id: &str) -> Vec<Waiver> {
         self.waivers.iter().filter(|waiver| waiver.covers(id)).cloned().collect()
+    }
+}
+
+impl Kept {
+    /// How the position changed, if it did.
+    fn change(&self) -> Option<Change> {
+        let position = &self.judgement.position;
+        (self.previous.as_ref() != Some(position)).then(|| Change {
+            model_id: self.model_id,
+            model: self.judgement.id.clone(),
+            previous: self.previous.clone(),
+            position: position.clone(),
+            reason: self.reason(),
+        })
     }
 }
 

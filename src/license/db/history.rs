@@ -106,12 +106,12 @@ pub async fn list_license_users(
     )
     .fetch_all(&mut *db)
     .await?;
-    let probe = serde_json::json!([{ "license": license }]);
+    let probe = serde_json::json!([license]);
     let rows = sqlx::query!(
         r#"
         select m.namespace || '/' || m.name as "name!", count(*) over () as "count!"
         from positions p join models m on m.id = p.model_id
-        where p.obligations @> $1 and not coalesce(m.license_id = any($2), false)
+        where jsonb_path_query_array(p.obligations, '$[*].license') @> $1 and not coalesce(m.license_id = any($2), false)
             and (m.visibility = 'public' or $3 or m.namespace_key = any($4))
         order by m.downloads desc, m.id limit $5
         "#,

@@ -47,38 +47,116 @@ pub(crate) async fn list_known(db: &mut PgConnection, models: &[i64]) -> Result<
     Ok(known.collect())
 }
 
-/// Keeps a batch of judgements; `rows` finds models by name.
-pub(crate) async fn store(db: &mut PgConnection, batch: &[Kept], rows: &HashMap<&str, i64>) -> Result<(), Error> {
+/// Judgements as columns, which one statement takes: made on another thread while the batch before is stored.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    models: Vec<i64>,
+    digests: Vec<Vec<u8>>,
+    positions: Vec<String>,
+    declared: Vec<Option<String>>,
+    expressions: Vec<Option<String>>,
+    obligations: Vec<String>,
+    detected: Vec<String>,
+    findings: Findings,
+    /// Which positions changed.
+    changed: Vec<i64>,
+    previous: Vec<Option<String>>,
+    new: Vec<String>,
+    reasons: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Findings {
+    models: Vec<i64>,
+    rules: Vec<String>,
+    severities: Vec<String>,
+    about: Vec<String>,
+    messages: Vec<String>,
+    licenses: Vec<Option<String>>,
+    sections: Vec<Option<String>>,
+    remedies: Vec<String>,
+    /// Names of models, a line each: arrays of arrays must be rectangular in SQL.
+    paths: Vec<String>,
+    /// Their rows, with commas.
+    path_ids: Vec<String>,
+    waivers: Vec<Option<i64>>,
+}
+
+impl Batch {
+    /// Puts judgements into columns; `rows` finds models by name.
+    pub(crate) fn new(kept: &[Kept], rows: &HashMap<&str, i64>) -> Self {
+        let mut batch = Self::default();
+        for kept in kept {
+            let judgement = &kept.judgement;
+            batch.models.push(kept.model_id);
+            batch.digests.push(kept.digest.clone());
+            batch.positions.push(judgement.position.clone());
+            batch.declared.push(judgement.declared.clone());
+            batch.expressions.push(judgement.expression.clone());
+            batch.obligations.push(json(&judgement.obligations));
+            batch.detected.push(kept.detected.to_string());
+            if kept.previous.as_ref() != Some(&judgement.position) {
+                batch.changed.push(kept.model_id);
+                batch.previous.push(kept.previous.clone());
+                batch.new.push(judgement.position.clone());
+                batch.reasons.push(kept.reason());
+            }
+            for finding in &judgement.findings {
+                batch.findings.push(kept.model_id, finding, rows);
+            }
+        }
+        batch
+    }
+}
+
+impl Findings {
+    fn push(&mut self, model: i64, finding: &Finding, rows: &HashMap<&str, i64>) {
+        let ids = finding.path.iter().filter_map(|name| rows.get(name.as_str()));
+        self.path_ids.push(ids.map(i64::to_string).collect::<Vec<_>>().join(","));
+        self.models.push(model);
+        self.rules.push(finding.rule.clone());
+        self.severities.push(finding.severity.as_str().to_owned());
+        self.about.push(finding.about.clone());
+        self.messages.push(finding.message.clone());
+        self.licenses.push(finding.license.clone());
+        self.sections.push(finding.section.clone());
+        self.remedies.push(finding.remedy.clone());
+        self.paths.push(finding.path.join("\n"));
+        self.waivers.push(finding.waiver.as_ref().map(|waiver| waiver.id));
+    }
+}
+
+/// As text that Postgres reads.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// Keeps a batch of judgements.
+pub(crate) async fn store(db: &mut PgConnection, batch: &Batch) -> Result<(), Error> {
     store_positions(db, batch).await?;
-    store_findings(db, batch, rows).await?;
+    store_findings(db, batch).await?;
     store_changes(db, batch).await
 }
 
-async fn store_positions(db: &mut PgConnection, batch: &[Kept]) -> Result<(), Error> {
-    let ids: Vec<i64> = batch.iter().map(|kept| kept.model_id).collect();
-    let positions: Vec<String> = batch.iter().map(|kept| kept.judgement.position.clone()).collect();
-    let declared: Vec<Option<String>> = batch.iter().map(|kept| kept.judgement.declared.clone()).collect();
-    let expressions: Vec<Option<String>> = batch.iter().map(|kept| kept.judgement.expression.clone()).collect();
-    let obligations: Vec<serde_json::Value> =
-        batch.iter().map(|kept| serde_json::to_value(&kept.judgement.obligations).unwrap_or_default()).collect();
-    let detected: Vec<serde_json::Value> = batch.iter().map(|kept| kept.detected.clone()).collect();
-    let digests: Vec<Vec<u8>> = batch.iter().map(|kept| kept.digest.clone()).collect();
+async fn store_positions(db: &mut PgConnection, batch: &Batch) -> Result<(), Error> {
     sqlx::query!(
         r#"
         insert into positions (model_id, position, declared, expression, obligations, detected, input_digest)
-        select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[], $7::bytea[])
+        select model_id, position, declared, expression, obligations::jsonb, detected::jsonb, input_digest
+        from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[])
+            as l (model_id, position, declared, expression, obligations, detected, input_digest)
         on conflict (model_id) do update set
             position = excluded.position, declared = excluded.declared, expression = excluded.expression,
             obligations = excluded.obligations, detected = excluded.detected, input_digest = excluded.input_digest,
             computed_at = now()
         "#,
-        &ids,
-        &positions,
-        &declared as &[Option<String>],
-        &expressions as &[Option<String>],
-        &obligations,
-        &detected,
-        &digests,
+        &batch.models,
+        &batch.positions,
+        &batch.declared as &[Option<String>],
+        &batch.expressions as &[Option<String>],
+        &batch.obligations,
+        &batch.detected,
+        &batch.digests,
     )
     .execute(&mut *db)
     .await?;
@@ -88,52 +166,38 @@ async fn store_positions(db: &mut PgConnection, batch: &[Kept]) -> Result<(), Er
         from unnest($1::bigint[], $2::text[]) as judged (id, position)
         where m.id = judged.id and m.position <> judged.position
         "#,
-        &ids,
-        &positions,
+        &batch.models,
+        &batch.positions,
     )
     .execute(db)
     .await?;
     Ok(())
 }
 
-async fn store_findings(db: &mut PgConnection, batch: &[Kept], rows: &HashMap<&str, i64>) -> Result<(), Error> {
-    let ids: Vec<i64> = batch.iter().map(|kept| kept.model_id).collect();
-    sqlx::query!("delete from findings where model_id = any($1)", &ids).execute(&mut *db).await?;
-    let all: Vec<(i64, &Finding)> =
-        batch.iter().flat_map(|kept| kept.judgement.findings.iter().map(|f| (kept.model_id, f))).collect();
-    let column = |of: fn(&Finding) -> String| all.iter().map(|(_, f)| of(f)).collect::<Vec<String>>();
-    let optional = |of: fn(&Finding) -> Option<String>| all.iter().map(|(_, f)| of(f)).collect::<Vec<_>>();
-    let models: Vec<i64> = all.iter().map(|(id, _)| *id).collect();
-    // Arrays of arrays must be rectangular in SQL: paths travel as JSON.
-    let paths: Vec<serde_json::Value> = all.iter().map(|(_, f)| serde_json::json!(f.path)).collect();
-    let path_ids: Vec<serde_json::Value> = all
-        .iter()
-        .map(|(_, f)| f.path.iter().filter_map(|name| rows.get(name.as_str())).collect::<Vec<_>>())
-        .map(|ids| serde_json::json!(ids))
-        .collect();
-    let waivers: Vec<Option<i64>> = all.iter().map(|(_, f)| f.waiver.as_ref().map(|waiver| waiver.id)).collect();
+async fn store_findings(db: &mut PgConnection, batch: &Batch) -> Result<(), Error> {
+    sqlx::query!("delete from findings where model_id = any($1)", &batch.models).execute(&mut *db).await?;
+    let all = &batch.findings;
     sqlx::query!(
         r#"
         insert into findings (model_id, rule, severity, about, message, license, section, remedy, path, path_ids,
             waiver_id)
         select l.model_id, l.rule, l.severity, l.about, l.message, l.license, l.section, l.remedy,
-            array(select jsonb_array_elements_text(l.path)),
-            array(select jsonb_array_elements_text(l.path_ids)::bigint), l.waiver_id
+            string_to_array(l.path, E'\n'), string_to_array(l.path_ids, ',')::bigint[], l.waiver_id
         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::jsonb[], $10::jsonb[], $11::bigint[])
+            $9::text[], $10::text[], $11::bigint[])
             as l (model_id, rule, severity, about, message, license, section, remedy, path, path_ids, waiver_id)
         "#,
-        &models,
-        &column(|f| f.rule.clone()),
-        &column(|f| f.severity.as_str().to_owned()),
-        &column(|f| f.about.clone()),
-        &column(|f| f.message.clone()),
-        &optional(|f| f.license.clone()) as &[Option<String>],
-        &optional(|f| f.section.clone()) as &[Option<String>],
-        &column(|f| f.remedy.clone()),
-        &paths,
-        &path_ids,
-        &waivers as &[Option<i64>],
+        &all.models,
+        &all.rules,
+        &all.severities,
+        &all.about,
+        &all.messages,
+        &all.licenses as &[Option<String>],
+        &all.sections as &[Option<String>],
+        &all.remedies,
+        &all.paths,
+        &all.path_ids,
+        &all.waivers as &[Option<i64>],
     )
     .execute(db)
     .await?;
@@ -141,22 +205,16 @@ async fn store_findings(db: &mut PgConnection, batch: &[Kept], rows: &HashMap<&s
 }
 
 /// Writes down which positions changed, and what decided.
-async fn store_changes(db: &mut PgConnection, batch: &[Kept]) -> Result<(), Error> {
-    let changed: Vec<&Kept> =
-        batch.iter().filter(|kept| kept.previous.as_ref() != Some(&kept.judgement.position)).collect();
-    let ids: Vec<i64> = changed.iter().map(|kept| kept.model_id).collect();
-    let previous: Vec<Option<String>> = changed.iter().map(|kept| kept.previous.clone()).collect();
-    let positions: Vec<String> = changed.iter().map(|kept| kept.judgement.position.clone()).collect();
-    let reasons: Vec<String> = changed.iter().map(|kept| kept.reason()).collect();
+async fn store_changes(db: &mut PgConnection, batch: &Batch) -> Result<(), Error> {
     sqlx::query!(
         r#"
         insert into position_changes (model_id, previous, position, reason)
         select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
         "#,
-        &ids,
-        &previous as &[Option<String>],
-        &positions,
-        &reasons,
+        &batch.changed,
+        &batch.previous as &[Option<String>],
+        &batch.new,
+        &batch.reasons,
     )
     .execute(db)
     .await?;
