@@ -18,9 +18,9 @@ pub struct Args {
     /// How it relates to its base
     #[arg(long)]
     relation: Option<Relation>,
-    /// Reads from standard input what an earlier run kept of the base
+    /// Talks to the parent on standard input, who knows the base and reads weights
     #[arg(long)]
-    record: bool,
+    fed: bool,
     #[arg(long)]
     level: u8,
     /// Private writable memory in bytes
@@ -38,8 +38,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let Args { dir, base, relation, record, level, memory, cpu_seconds, input_ids, probe } = args;
-    match child::run(&Options { dir, base, relation, record, level, memory, cpu_seconds, input_ids, probe }) {
+    let Args { dir, base, relation, fed, level, memory, cpu_seconds, input_ids, probe } = args;
+    match child::run(&Options { dir, base, relation, fed, level, memory, cpu_seconds, input_ids, probe }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("{reason}");

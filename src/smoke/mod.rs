@@ -9,13 +9,16 @@
 pub mod child;
 mod collect;
 pub mod db;
+mod feed;
 pub mod gate;
 mod record;
 mod report;
 mod sandbox;
+mod wire;
 
 use std::{
     io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -24,6 +27,9 @@ use std::{
     time::Duration,
 };
 
+use tokio::task::JoinHandle;
+
+pub use feed::{Remote, Weights};
 pub use record::{Kept, Record};
 pub(crate) use report::Line;
 pub use report::{Check, Relation, Report, Stage, Status, conclude};
@@ -55,6 +61,9 @@ pub enum Error {
     /// The child could not be started.
     #[error("the smoke test's child process cannot be started: {0}")]
     Start(io::Error),
+    /// The weights could not be read for it.
+    #[error("the weights cannot be read: {0}")]
+    Weights(String),
 }
 
 /// What a child may use.
@@ -97,6 +106,8 @@ pub struct Input {
     pub dir: PathBuf,
     /// The folder of its base: adapters and differences are laid over it, other models compared with it.
     pub base: Option<PathBuf>,
+    /// Weights that are not in the folders, which the child reads through this process.
+    pub remote: Option<Remote>,
     /// What an earlier run kept of the base, instead of running it again.
     pub record: Option<Record>,
     /// How the model relates to its base, which decides how far it may be from it.
@@ -117,16 +128,38 @@ impl Input {
         let dir = dir.into();
         let bytes = bytes_in(&dir);
         let (limits, level) = (Limits::for_bytes(bytes), level_for_bytes(bytes));
-        Self { limits, level, base: None, record: None, relation: None, program: None, input_ids: None, dir }
+        Self {
+            limits,
+            level,
+            base: None,
+            remote: None,
+            record: None,
+            relation: None,
+            program: None,
+            input_ids: None,
+            dir,
+        }
     }
 
     /// The same, on or against a base: both are read.
     #[must_use]
     pub fn with_base(mut self, base: impl Into<PathBuf>) -> Self {
-        let base = base.into();
-        let bytes = bytes_in(&self.dir).saturating_add(bytes_in(&base));
+        self.base = Some(base.into());
+        self.sized()
+    }
+
+    /// The same, with weights that are elsewhere.
+    #[must_use]
+    pub fn with_weights(mut self, remote: Remote) -> Self {
+        self.remote = Some(remote);
+        self.sized()
+    }
+
+    fn sized(mut self) -> Self {
+        let folders = [Some(&self.dir), self.base.as_ref()];
+        let bytes = folders.into_iter().flatten().map(|dir| bytes_in(dir)).fold(0, u64::saturating_add);
+        let bytes = bytes.saturating_add(self.remote.as_ref().map_or(0, Remote::bytes));
         (self.limits, self.level) = (Limits::for_bytes(bytes), level_for_bytes(bytes));
-        self.base = Some(base);
         self
     }
 }
@@ -149,14 +182,35 @@ pub async fn run_with_logits(input: &Input) -> Result<(Report, Logits), Error> {
     };
     let dir = open(&input.dir)?;
     let base = input.base.as_ref().map(open).transpose()?;
-    let request = sandbox::Request::new(&dir, base.as_deref(), input);
+    let (feeding, stdin) = feed(input).map_err(Error::Start)?.unzip();
+    let request = sandbox::Request::new(&dir, base.as_deref(), input, stdin);
     let level = input.level;
     let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
     let cancelled = Arc::clone(&cancel.0);
     // One blocking thread starts the child and waits for it: the kernel ends the child when that thread ends.
-    let supervised = tokio::task::spawn_blocking(move || sandbox::supervise(&request, &cancelled)).await;
+    let supervised = tokio::task::spawn_blocking(move || sandbox::supervise(request, &cancelled)).await;
     let outcome = supervised.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(Error::Start)?;
+    if let Some(feeding) = feeding {
+        feeding.await.map_err(|error| Error::Weights(error.to_string()))?.map_err(Error::Weights)?;
+    }
     Ok(collect::report(level, &outcome))
+}
+
+/// The conversation with the child; its error says why weights could not be read.
+type Feeding = JoinHandle<Result<(), String>>;
+
+/// Begins the conversation with the child, if there is something to say; returns the child's end of it.
+fn feed(input: &Input) -> io::Result<Option<(Feeding, OwnedFd)>> {
+    let files = input.remote.as_ref().map(|remote| remote.files.clone()).unwrap_or_default();
+    let hello = wire::Hello { record: input.record.clone(), files };
+    if hello.is_empty() {
+        return Ok(None);
+    }
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let ours = tokio::net::UnixStream::from_std(ours)?;
+    let weights = input.remote.as_ref().map(|remote| Arc::clone(&remote.weights));
+    Ok(Some((tokio::spawn(feed::serve(ours, hello, weights)), theirs.into())))
 }
 
 struct CancelOnDrop(Arc<AtomicBool>);

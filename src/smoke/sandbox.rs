@@ -1,12 +1,15 @@
-//! Starts the child, feeds it at most what an earlier run kept, reads what it says up to a cap, and ends it when its time is up.
+//! Starts the child, reads what it says up to a cap, and ends it when its time is up.
 //!
 //! The child confines itself (`child/confine.rs`) before it opens a file; what is enforced here needs no trust in it:
 //! the wall clock, the length of its output, an empty environment.
 
 use std::{
     ffi::OsString,
-    io::{self, Read, Write},
-    os::unix::process::{CommandExt, ExitStatusExt},
+    io::{self, Read},
+    os::{
+        fd::OwnedFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -34,15 +37,16 @@ const POLL: Duration = Duration::from_millis(5);
 pub(super) struct Request {
     program: PathBuf,
     arguments: Vec<OsString>,
-    stdin: Option<Vec<u8>>,
+    stdin: Option<OwnedFd>,
     threads: usize,
     wall: Duration,
     stdout_cap: usize,
 }
 
 impl Request {
-    /// Prepares the child for an input; `dir` and `base` are its folders as absolute paths.
-    pub(super) fn new(dir: &Path, base: Option<&Path>, input: &Input) -> Self {
+    /// Prepares the child for an input; `dir` and `base` are its folders as absolute paths, `stdin` its end
+    /// of the conversation with its parent.
+    pub(super) fn new(dir: &Path, base: Option<&Path>, input: &Input, stdin: Option<OwnedFd>) -> Self {
         // The link leads to the running binary even when its file was replaced by an upgrade.
         let program = input.program.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
         let limits = &input.limits;
@@ -61,10 +65,8 @@ impl Request {
         if let Some(base) = base {
             arguments.extend(["--base".into(), base.into()]);
         }
-        // What an earlier run kept is handed over by pipe: arguments are too short for it.
-        let stdin = input.record.as_ref().and_then(|record| serde_json::to_vec(record).ok());
         if stdin.is_some() {
-            arguments.push("--record".into());
+            arguments.push("--fed".into());
         }
         let stdout_cap = if input.input_ids.is_some() { LOGITS_CAP } else { STDOUT_CAP };
         Self { program, arguments, stdin, threads: limits.threads.max(1), wall: limits.wall, stdout_cap }
@@ -94,10 +96,9 @@ pub(super) struct Outcome {
 }
 
 /// Starts a child and waits for its end, at most as long as the request allows.
-pub(super) fn supervise(request: &Request, cancelled: &AtomicBool) -> io::Result<Outcome> {
+pub(super) fn supervise(mut request: Request, cancelled: &AtomicBool) -> io::Result<Outcome> {
     let started = Instant::now();
-    let mut child = start(request)?;
-    let feeder = child.stdin.take().zip(request.stdin.clone()).map(|(pipe, bytes)| feed(pipe, bytes));
+    let mut child = start(&mut request)?;
     let overflow = Arc::new(AtomicBool::new(false));
     let stdout = child.stdout.take().map(|pipe| read(pipe, request.stdout_cap, Arc::clone(&overflow)));
     let stderr = child.stderr.take().map(|pipe| read(pipe, STDERR_CAP, Arc::new(AtomicBool::new(false))));
@@ -115,16 +116,13 @@ pub(super) fn supervise(request: &Request, cancelled: &AtomicBool) -> io::Result
     if stopped.is_none() && overflow.load(Ordering::Relaxed) {
         stopped = Some(Stopped::Output);
     }
-    if let Some(feeder) = feeder {
-        let _ = feeder.join();
-    }
     let stderr = String::from_utf8_lossy(&collected(stderr)).into_owned();
     let (exit_code, signal) = (status.code(), status.signal());
     let duration = started.elapsed();
     Ok(Outcome { stdout: collected(stdout), stderr, exit_code, signal, stopped, duration, wall: request.wall })
 }
 
-fn start(request: &Request) -> io::Result<Child> {
+fn start(request: &mut Request) -> io::Result<Child> {
     let threads = request.threads.to_string();
     Command::new(&request.program)
         .args(&request.arguments)
@@ -134,7 +132,7 @@ fn start(request: &Request) -> io::Result<Child> {
         .env("TOKENIZERS_PARALLELISM", "false")
         .env("RUST_BACKTRACE", "0")
         .current_dir("/")
-        .stdin(if request.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdin(request.stdin.take().map_or_else(Stdio::null, Stdio::from))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -170,13 +168,6 @@ fn read(mut pipe: impl Read + Send + 'static, cap: usize, overflow: Arc<AtomicBo
             overflow.store(true, Ordering::Relaxed);
         }
         bytes
-    })
-}
-
-/// Writes in a thread of its own; a child that ends without reading closes the pipe.
-fn feed(mut pipe: impl Write + Send + 'static, bytes: Vec<u8>) -> JoinHandle<()> {
-    thread::spawn(move || {
-        let _ = pipe.write_all(&bytes);
     })
 }
 

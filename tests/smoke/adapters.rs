@@ -19,7 +19,7 @@ fn module(layer: usize) -> String {
 }
 
 /// A low-rank adapter of all query projections, in the layout of PEFT.
-fn peft(options: Value) -> Folder {
+pub(super) fn peft(options: Value) -> Folder {
     let folder = Folder::empty();
     let mut tensors = BTreeMap::new();
     for layer in 0..5 {

@@ -7,6 +7,7 @@ mod broken;
 mod command;
 mod confinement;
 mod faults;
+mod feed;
 mod folder;
 mod gate;
 mod hostile;

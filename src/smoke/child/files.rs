@@ -1,13 +1,8 @@
 //! Which of a folder's files hold the model.
 
-use std::path::Path;
-
 use crate::formats::{self, FileKind, shards};
 
-use super::read_capped;
-
-/// Most entries of a folder that are looked at.
-const MAX_ENTRIES: usize = 10_000;
+use super::folder::Folder;
 
 /// In what form a folder holds weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +44,12 @@ pub(super) struct WeightFiles {
 }
 
 /// Looks for the weights of a folder; an error tells what about the folder is wrong.
-pub(super) fn find(dir: &Path) -> Result<WeightFiles, String> {
-    let names = list(dir)?;
+pub(super) fn find(dir: &Folder) -> Result<WeightFiles, String> {
+    let names = dir.list()?;
     let of_kind = |kind: FileKind| names.iter().filter(move |name| formats::kind(name) == kind).cloned();
     let all: Vec<String> = of_kind(FileKind::Safetensors).collect();
     let index = of_kind(FileKind::SafetensorsIndex).next();
-    let index = index.and_then(|name| read_capped(dir, &name, shards::MAX_INDEX).transpose()).transpose()?;
+    let index = index.and_then(|name| dir.read_capped(&name, shards::MAX_INDEX).transpose()).transpose()?;
     let index = index.map(|bytes| shards::parse(&bytes)).transpose()?;
     let (form, model) = match choose(&all, index.as_ref()) {
         Some(chosen) => chosen,
@@ -90,18 +85,4 @@ fn choose(all: &[String], index: Option<&shards::Index>) -> Option<(Form, Vec<St
         return Some((Form::Adapter, adapter));
     }
     (!all.is_empty()).then(|| (Form::Safetensors, all.to_vec()))
-}
-
-fn list(dir: &Path) -> Result<Vec<String>, String> {
-    let entries = dir.read_dir().map_err(|error| format!("the folder cannot be read: {error}"))?;
-    let mut names = Vec::new();
-    for entry in entries.take(MAX_ENTRIES) {
-        let entry = entry.map_err(|error| format!("the folder cannot be read: {error}"))?;
-        // A link to a file counts, which the hub's local cache is made of.
-        if entry.path().is_file() {
-            names.extend(entry.file_name().into_string().ok());
-        }
-    }
-    names.sort();
-    Ok(names)
 }

@@ -1,13 +1,11 @@
 //! What tokenizer and logits say about a model: they fit, are finite, spread, better than chance.
 
-use std::path::Path;
-
 use super::{
     Run,
     decoder::{Position, Trace},
+    folder::Folder,
     headers::Ids,
     probe_text::{TEXT, TEXT_ID, Tokens},
-    read_capped,
     text::Text,
 };
 use crate::smoke::Status;
@@ -93,9 +91,9 @@ pub(super) fn finite(run: &mut Run, trace: &Trace, positions: &[Position]) -> bo
 }
 
 /// Tells whether a card or a config says that the model is a tiny one for tests, which nobody trained.
-pub(super) fn is_for_tests(dir: &Path) -> bool {
+pub(super) fn is_for_tests(dir: &Folder) -> bool {
     let says = |name: &str, words: &[&str]| {
-        let text = read_capped(dir, name, 1 << 20).ok().flatten().unwrap_or_default();
+        let text = dir.read_capped(name, 1 << 20).ok().flatten().unwrap_or_default();
         let text = String::from_utf8_lossy(&text).to_lowercase();
         words.iter().any(|word| text.contains(word))
     };

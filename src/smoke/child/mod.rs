@@ -7,6 +7,7 @@ mod confine;
 mod decoder;
 mod drift;
 mod files;
+mod folder;
 mod generate;
 mod gguf;
 mod headers;
@@ -26,13 +27,14 @@ use std::{
     fs::File,
     io::{self, Write},
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Instant,
 };
 
 use serde_json::{Map, Value};
 
 use super::{Check, Line, Record, Relation, Status, conclude};
+use folder::Parent;
 pub use probe::Probe;
 
 /// What the parent asks of its child.
@@ -44,8 +46,8 @@ pub struct Options {
     pub base: Option<PathBuf>,
     /// How it relates to its base.
     pub relation: Option<Relation>,
-    /// Whether standard input holds what an earlier run kept of the base.
-    pub record: bool,
+    /// Whether the parent is on standard input, with what it knows and weights that it reads.
+    pub fed: bool,
     /// The deepest level.
     pub level: u8,
     /// Private writable memory in bytes.
@@ -77,7 +79,12 @@ pub fn run(options: &Options) -> Result<(), String> {
     let mut run = Run::default();
     run.environment.insert("landlock".to_owned(), landlock.into());
     run.environment.insert("seccomp".to_owned(), "enforced".into());
-    trial::run(&mut run, options);
+    let parent = if options.fed {
+        Some(Parent::greet().map_err(|error| format!("the parent says nothing: {error}"))?)
+    } else {
+        None
+    };
+    trial::run(&mut run, options, parent);
     run.finish(status.as_ref());
     Ok(())
 }
@@ -201,18 +208,4 @@ fn peak_memory(status: &File) -> Option<u64> {
     let text = String::from_utf8_lossy(&text[..length]).into_owned();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
-}
-
-/// Reads a whole file of at most `cap` bytes; `None` when there is no such file.
-fn read_capped(dir: &Path, name: &str, cap: u64) -> Result<Option<Vec<u8>>, String> {
-    let path = dir.join(name);
-    let length = match path.metadata() {
-        Ok(data) if data.is_file() => data.len(),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(format!("`{name}`: {error}")),
-        _ => return Ok(None),
-    };
-    if length > cap {
-        return Err(format!("`{name}` has {length} bytes, at most {cap} are read"));
-    }
-    std::fs::read(path).map(Some).map_err(|error| format!("`{name}`: {error}"))
 }

@@ -1,11 +1,9 @@
 //! Whether a stranger's chat template renders, in an interpreter with a limit on its steps.
 
-use std::path::Path;
-
 use minijinja::{Environment, Error, ErrorKind, Value as JinjaValue, context, syntax::SyntaxConfig};
 use serde_json::Value;
 
-use super::{Run, read_capped, text::Text};
+use super::{Run, folder::Folder, text::Text};
 use crate::smoke::Status;
 
 /// Longest template that is read, in bytes.
@@ -16,7 +14,7 @@ const FUEL: u64 = 500_000;
 const MAX_RESULT: usize = 1 << 20;
 
 /// Checks the chat template of a folder, where there is one.
-pub(super) fn check(run: &mut Run, dir: &Path, text: &Text) {
+pub(super) fn check(run: &mut Run, dir: &Folder, text: &Text) {
     let found = match find(dir) {
         Ok(Some(found)) => found,
         Ok(None) => return,
@@ -66,13 +64,13 @@ struct Template {
 }
 
 /// The template in a file of its own, or in `tokenizer_config.json`.
-fn find(dir: &Path) -> Result<Option<Template>, String> {
-    let config = read_capped(dir, "tokenizer_config.json", 8 * MAX_TEMPLATE)?;
+fn find(dir: &Folder) -> Result<Option<Template>, String> {
+    let config = dir.read_capped("tokenizer_config.json", 8 * MAX_TEMPLATE)?;
     let config: Value = match config {
         Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| format!("`tokenizer_config.json`: {error}"))?,
         None => Value::Null,
     };
-    let own = read_capped(dir, "chat_template.jinja", MAX_TEMPLATE)?;
+    let own = dir.read_capped("chat_template.jinja", MAX_TEMPLATE)?;
     let own = own.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let listed = |list: &Vec<Value>| {
         let named = |name: &str| list.iter().find(|entry| entry.get("name").and_then(Value::as_str) == Some(name));

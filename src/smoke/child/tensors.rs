@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io,
-    os::unix::fs::FileExt,
-    path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::stored::Stored;
+use super::{
+    folder::{Folder, Source},
+    stored::Stored,
+};
 use crate::formats::{TensorEntry, gguf, safetensors};
 
 /// A tensor and the file that holds it.
@@ -19,29 +19,29 @@ pub(super) struct Place {
     pub(super) entry: TensorEntry,
 }
 
-/// All tensors of a model, by name. Reads with `pread`: a file that shrinks gives an error, not a signal.
+/// All tensors of a model, by name.
 #[derive(Debug, Default)]
 pub(super) struct Tensors {
-    files: Vec<(String, File)>,
+    files: Vec<(String, Source)>,
     table: BTreeMap<String, Place>,
     bytes_read: AtomicU64,
 }
 
 impl Tensors {
     /// Parses a safetensors file's header and adds its tensors; returns them.
-    pub(super) fn add_safetensors(&mut self, dir: &Path, name: &str) -> Result<Vec<TensorEntry>, String> {
+    pub(super) fn add_safetensors(&mut self, dir: &Folder, name: &str) -> Result<Vec<TensorEntry>, String> {
         let (file, entries) = read_safetensors(dir, name)?;
         self.add(name, file, entries)
     }
 
     /// Parses a GGUF header and adds its tensors.
-    pub(super) fn add_gguf(&mut self, dir: &Path, name: &str) -> Result<gguf::Header, String> {
+    pub(super) fn add_gguf(&mut self, dir: &Folder, name: &str) -> Result<gguf::Header, String> {
         let (file, header) = read_gguf(dir, name)?;
         self.add(name, file, header.tensors.clone())?;
         Ok(header)
     }
 
-    fn add(&mut self, name: &str, file: File, entries: Vec<TensorEntry>) -> Result<Vec<TensorEntry>, String> {
+    fn add(&mut self, name: &str, file: Source, entries: Vec<TensorEntry>) -> Result<Vec<TensorEntry>, String> {
         let index = self.files.len();
         self.files.push((name.to_owned(), file));
         for entry in &entries {
@@ -83,7 +83,7 @@ impl Tensors {
     /// Takes tensors of a file in the place of those of other names: `replaced` gives target and source.
     pub(super) fn replace(
         &mut self,
-        dir: &Path,
+        dir: &Folder,
         file: &str,
         replaced: &BTreeMap<String, String>,
     ) -> Result<(), String> {
@@ -147,28 +147,24 @@ impl Tensors {
 }
 
 /// Parses the header of a safetensors file.
-pub(super) fn read_safetensors(dir: &Path, name: &str) -> Result<(File, Vec<TensorEntry>), String> {
+pub(super) fn read_safetensors(dir: &Folder, name: &str) -> Result<(Source, Vec<TensorEntry>), String> {
     let explain = |error: &dyn std::fmt::Display| format!("`{name}`: {error}");
-    let file = File::open(dir.join(name)).map_err(|error| explain(&error))?;
-    let length = file.metadata().map_err(|error| explain(&error))?.len();
-    let mut first = [0; 8];
-    let available = usize::try_from(length.min(8)).unwrap_or(8);
-    file.read_exact_at(&mut first[..available], 0).map_err(|error| explain(&error))?;
-    let header = safetensors::header_length(&first[..available], length).map_err(|error| explain(&error))?;
-    let mut bytes = vec![0; usize::try_from(header).map_err(|error| explain(&error))?];
-    file.read_exact_at(&mut bytes, 8).map_err(|error| explain(&error))?;
+    let file = dir.open(name).map_err(|error| explain(&error))?;
+    let length = file.length();
+    let first = file.read(0, length.min(8)).map_err(|error| explain(&error))?;
+    let header = safetensors::header_length(&first, length).map_err(|error| explain(&error))?;
+    let bytes = file.read(8, header).map_err(|error| explain(&error))?;
     let header = safetensors::parse(&bytes, length).map_err(|error| explain(&error))?;
     Ok((file, header.tensors))
 }
 
-fn read_gguf(dir: &Path, name: &str) -> Result<(File, gguf::Header), String> {
+fn read_gguf(dir: &Folder, name: &str) -> Result<(Source, gguf::Header), String> {
     let explain = |error: &dyn std::fmt::Display| format!("`{name}`: {error}");
-    let file = File::open(dir.join(name)).map_err(|error| explain(&error))?;
-    let length = file.metadata().map_err(|error| explain(&error))?.len();
+    let file = dir.open(name).map_err(|error| explain(&error))?;
+    let length = file.length();
     let mut wanted = length.min(1 << 20);
     loop {
-        let mut prefix = vec![0; usize::try_from(wanted).map_err(|error| explain(&error))?];
-        file.read_exact_at(&mut prefix, 0).map_err(|error| explain(&error))?;
+        let prefix = file.read(0, wanted).map_err(|error| explain(&error))?;
         match gguf::parse(&prefix, length) {
             Ok(header) => return Ok((file, header)),
             Err(gguf::Error::NeedMore { at_least }) if wanted < length.min(gguf::MAX_HEADER) => {

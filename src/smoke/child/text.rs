@@ -2,7 +2,6 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
     str::FromStr,
 };
 
@@ -10,7 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
-use super::read_capped;
+use super::folder::Folder;
 
 const MAX_TOKENIZER: u64 = 64 * 1024 * 1024;
 /// Most steps of a normalizer.
@@ -22,8 +21,8 @@ const MAX_GROWTH: usize = 4096;
 pub(super) struct Text(Tokenizer);
 
 /// Reads `tokenizer.json`; `None` when there is none.
-pub(super) fn load(dir: &Path) -> Result<Option<Text>, String> {
-    let Some(bytes) = read_capped(dir, "tokenizer.json", MAX_TOKENIZER)? else { return Ok(None) };
+pub(super) fn load(dir: &Folder) -> Result<Option<Text>, String> {
+    let Some(bytes) = dir.read_capped("tokenizer.json", MAX_TOKENIZER)? else { return Ok(None) };
     let mut value: Value = serde_json::from_slice(&bytes).map_err(|error| format!("`tokenizer.json`: {error}"))?;
     drop(bytes);
     if let Some(object) = value.as_object_mut() {

@@ -1,11 +1,11 @@
 //! The order of a test: headers and tokenizer, values, a short forward pass, the likelihood of a text, a sample.
 
-use std::{io::Read, path::Path};
-
 use super::{
     Options, Run,
     decoder::{Decoder, Position, Wanted, Weights},
-    drift, generate,
+    drift,
+    folder::{Folder, Parent},
+    generate,
     headers::{self, Subject},
     judge,
     plan::Plan,
@@ -18,37 +18,38 @@ use crate::smoke::{Line, Record, Relation, Status};
 const SHORT: usize = 16;
 /// Bytes of weights that are kept in memory, of what the process may use.
 const KEPT_SHARE: u64 = 4;
-/// Longest record that is read, in bytes.
-const MAX_RECORD: u64 = 4 << 20;
 
 /// Tests the folder as deeply as was asked.
-pub(super) fn run(run: &mut Run, options: &Options) {
+pub(super) fn run(run: &mut Run, options: &Options, parent: Option<Parent>) {
     run.environment.insert("candle".to_owned(), "0.11".into());
     run.environment.insert("compute_dtype".to_owned(), "f32".into());
-    let record = options.record.then(read_record).flatten();
+    let dir = Folder::new(&options.dir, parent.as_ref(), false);
+    let base = options.base.as_deref().map(|dir| Folder::new(dir, parent.as_ref(), true));
+    let base = base.as_ref();
+    let record = parent.and_then(|parent| parent.hello.record).filter(Record::is_usable);
     run.begin("headers", 0);
-    let Some(subject) = headers::check(run, &options.dir, options.base.as_deref()) else { return };
+    let Some(subject) = headers::check(run, &dir, base) else { return };
     run.begin("tokenizer", 0);
-    let text = tokenizer(run, &subject, options.base.as_deref());
+    let text = tokenizer(run, &subject, base);
     if options.level >= 1 {
         run.begin("scan", 1);
         scan::check(run, subject.own(), subject.is_difference);
     }
     if options.level >= 2 {
         run.begin("forward", 2);
-        deeper(run, options, &subject, text.as_ref(), record);
+        deeper(run, options, &subject, text.as_ref(), (record, base));
     }
     run.bytes_read += subject.bytes_read();
 }
 
-fn read_record() -> Option<Record> {
-    let mut bytes = Vec::new();
-    std::io::stdin().take(MAX_RECORD).read_to_end(&mut bytes).ok()?;
-    serde_json::from_slice::<Record>(&bytes).ok().filter(Record::is_usable)
-}
-
 /// The levels that run the model.
-fn deeper(run: &mut Run, options: &Options, subject: &Subject, text: Option<&Text>, record: Option<Record>) {
+fn deeper(
+    run: &mut Run,
+    options: &Options,
+    subject: &Subject,
+    text: Option<&Text>,
+    base: (Option<Record>, Option<&Folder>),
+) {
     let plan = match &subject.plan {
         Ok(plan) => plan,
         Err(reason) => return run.check("forward.finite", Status::Skipped, format!("not run: {reason}")),
@@ -61,7 +62,7 @@ fn deeper(run: &mut Run, options: &Options, subject: &Subject, text: Option<&Tex
         return;
     }
     if options.level >= 3 {
-        likelihood(run, options, subject, plan, text, record, memory);
+        likelihood(run, options, subject, plan, text, base, memory);
     }
     if options.level >= 4 {
         run.begin("sample", 4);
@@ -73,9 +74,9 @@ fn decoder<'a>(subject: &'a Subject, plan: &'a Plan, memory: u64) -> Decoder<'a>
     Decoder::new(plan, Weights::new(&subject.tensors, &subject.overlay, memory))
 }
 
-fn tokenizer(run: &mut Run, subject: &Subject, base: Option<&Path>) -> Option<Text> {
+fn tokenizer(run: &mut Run, subject: &Subject, base: Option<&Folder>) -> Option<Text> {
     // A model without a tokenizer of its own is read with its base's, if the words are as many.
-    let folders = subject.text.iter().map(std::path::PathBuf::as_path).chain(base);
+    let folders = subject.text.iter().chain(base);
     let mut found = None;
     for dir in folders {
         match text::load(dir) {
@@ -152,7 +153,7 @@ fn forward(run: &mut Run, subject: &Subject, plan: &Plan, text: Option<&Text>, m
         return false;
     }
     if let Some(head) = &plan.head {
-        let seen = subject.text.first().is_some_and(|dir| judge::is_for_tests(dir));
+        let seen = subject.text.first().is_some_and(judge::is_for_tests);
         judge::spread(run, &positions, head.matrix.rows, seen);
     }
     true
@@ -165,7 +166,7 @@ fn likelihood(
     subject: &Subject,
     plan: &Plan,
     text: Option<&Text>,
-    record: Option<Record>,
+    (record, base): (Option<Record>, Option<&Folder>),
     memory: u64,
 ) {
     let Some(text) = text else {
@@ -173,7 +174,7 @@ fn likelihood(
         return run.check("ppl.absolute", Status::Skipped, "there is no tokenizer, so no text can be read");
     };
     // What an adapter is laid over is its base, too.
-    let base = options.base.as_deref().filter(|_| record.is_none());
+    let base = base.filter(|_| record.is_none());
     let base = base.map(|dir| {
         run.begin("base", 3);
         base_record(run, dir, memory)
@@ -225,7 +226,7 @@ fn read(decoder: &mut Decoder<'_>, ids: &[u32], wanted: &Wanted<'_>) -> candle_c
 }
 
 /// Reads the text with the base, as its own test would.
-fn base_record(run: &mut Run, dir: &Path, memory: u64) -> (Option<Record>, Option<Subject>) {
+fn base_record(run: &mut Run, dir: &Folder, memory: u64) -> (Option<Record>, Option<Subject>) {
     let mut silent = Run { silent: true, ..Run::default() };
     silent.begin("headers", 0);
     let Some(base) = headers::check(&mut silent, dir, None) else {

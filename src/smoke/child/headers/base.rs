@@ -1,11 +1,10 @@
 //! The base that an adapter or a difference is laid over.
 
-use std::path::Path;
-
 use crate::{
     formats::config::ModelConfig,
     smoke::child::{
         files::{self, Form},
+        folder::Folder,
         tensors::Tensors,
     },
 };
@@ -17,7 +16,7 @@ pub(super) struct Base {
 }
 
 /// Reads the headers of a base; an error says why it cannot be one.
-pub(super) fn read(dir: &Path) -> Result<Base, String> {
+pub(super) fn read(dir: &Folder) -> Result<Base, String> {
     let found = files::find(dir)?;
     if found.form != Form::Safetensors {
         return Err(format!("the base is of the form `{}`, only safetensors can be built on", found.form.as_str()));

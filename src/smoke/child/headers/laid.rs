@@ -1,6 +1,6 @@
 //! What is no model by itself: adapters, and differences to a base.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use super::{Subject, base, fit, read_all, report_parse, unknown};
 use crate::{
@@ -13,9 +13,9 @@ use crate::{
         child::{
             Run, adapter,
             files::WeightFiles,
+            folder::Folder,
             overlay::{Change, Overlay},
             plan::Origin,
-            read_capped,
             scan::named,
             tensors::Tensors,
         },
@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// Checks an adapter by itself, and on its base where there is one.
-pub(super) fn adapter(run: &mut Run, dir: &Path, base: Option<&Path>, found: &WeightFiles) -> Option<Subject> {
+pub(super) fn adapter(run: &mut Run, dir: &Folder, base: Option<&Folder>, found: &WeightFiles) -> Option<Subject> {
     let (tensors, mut problems) = read_all(run, dir, found);
-    let config = match read_capped(dir, "adapter_config.json", adapter_config::MAX_CONFIG) {
+    let config = match dir.read_capped("adapter_config.json", adapter_config::MAX_CONFIG) {
         Ok(Some(bytes)) => adapter_config::parse(&bytes).map(Some),
         other => other.map(|_| None),
     };
@@ -56,8 +56,8 @@ pub(super) fn adapter(run: &mut Run, dir: &Path, base: Option<&Path>, found: &We
 
 fn on_base(
     run: &mut Run,
-    dir: &Path,
-    base_dir: &Path,
+    dir: &Folder,
+    base_dir: &Folder,
     tensors: Tensors,
     config: &AdapterConfig,
     mut base: base::Base,
@@ -103,7 +103,7 @@ fn on_base(
     base_config.vocab_size = words.or(base_config.vocab_size);
     let plan = fit::plan(run, &base_config, &base.tensors, Origin::Transformers);
     let overlay = Overlay::new(tensors, adaption.changes);
-    let text = vec![dir.to_owned(), base_dir.to_owned()];
+    let text = vec![dir.clone(), base_dir.clone()];
     let ids = Subject::new(base_dir, Tensors::default(), Err(String::new()), Some(&base_config)).ids;
     Subject { tensors: base.tensors, overlay, is_adapter: true, is_difference: false, plan, ids, text }
 }
@@ -119,9 +119,9 @@ pub(super) struct Difference {
 const MAX_CARD: u64 = 1024 * 1024;
 
 /// Recognizes, by its card, a model that was released as a difference to LLaMA.
-pub(super) fn recognize(dir: &Path) -> Option<Difference> {
+pub(super) fn recognize(dir: &Folder) -> Option<Difference> {
     // A card that cannot be read says nothing.
-    let card = read_capped(dir, "README.md", MAX_CARD).ok().flatten()?;
+    let card = dir.read_capped("README.md", MAX_CARD).ok().flatten()?;
     let card = String::from_utf8_lossy(&card).to_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| card.contains(phrase));
     let is_alpaca = says(&["weight diff", "weight_diff", "weight-diff", "wdiff"]);
@@ -142,8 +142,8 @@ pub(super) fn recognize(dir: &Path) -> Option<Difference> {
 /// Adds a difference to its base, or says that it needs one.
 pub(super) fn difference(
     run: &mut Run,
-    dir: &Path,
-    base: Option<&Path>,
+    dir: &Folder,
+    base: Option<&Folder>,
     tensors: Tensors,
     config: &ModelConfig,
     difference: Difference,
@@ -154,8 +154,8 @@ pub(super) fn difference(
 
 fn summed(
     run: &mut Run,
-    dir: &Path,
-    base: Option<&Path>,
+    dir: &Folder,
+    base: Option<&Folder>,
     tensors: Tensors,
     config: &ModelConfig,
     difference: Difference,
@@ -200,6 +200,6 @@ fn summed(
     let plan = fit::plan(run, config, &tensors, Origin::Transformers);
     let mut subject = Subject::new(dir, tensors, plan, Some(config));
     subject.overlay = Overlay::new(base.tensors, changes);
-    subject.text.push(base_dir.to_owned());
+    subject.text.push(base_dir.clone());
     subject
 }

@@ -5,15 +5,13 @@ mod fit;
 mod laid;
 mod subject;
 
-use std::path::Path;
-
 use super::{
     Run,
     files::{self, Form, WeightFiles},
+    folder::Folder,
     gguf as mapping,
     overlay::Overlay,
     plan::{Origin, Plan, Refusal},
-    read_capped,
     scan::named,
     tensors::{self, Tensors},
 };
@@ -29,7 +27,7 @@ pub(super) use subject::{Ids, Subject};
 /// Checks the headers; `None` when there is nothing that further levels could look at.
 ///
 /// An adapter or a difference is put together with `base`, which other models are only compared with.
-pub(super) fn check(run: &mut Run, dir: &Path, base: Option<&Path>) -> Option<Subject> {
+pub(super) fn check(run: &mut Run, dir: &Folder, base: Option<&Folder>) -> Option<Subject> {
     let found = match files::find(dir) {
         Ok(found) => found,
         Err(reason) => {
@@ -53,7 +51,7 @@ pub(super) fn check(run: &mut Run, dir: &Path, base: Option<&Path>) -> Option<Su
     }
 }
 
-fn safetensors(run: &mut Run, dir: &Path, base: Option<&Path>, found: &WeightFiles) -> Option<Subject> {
+fn safetensors(run: &mut Run, dir: &Folder, base: Option<&Folder>, found: &WeightFiles) -> Option<Subject> {
     let (tensors, mut problems) = read_all(run, dir, found);
     let weights_parse = problems.is_empty();
     let config = read_config(dir);
@@ -77,14 +75,14 @@ fn safetensors(run: &mut Run, dir: &Path, base: Option<&Path>, found: &WeightFil
     Some(Subject::new(dir, tensors, plan, Some(&config)))
 }
 
-fn read_config(dir: &Path) -> Result<Option<ModelConfig>, String> {
-    match read_capped(dir, "config.json", config::MAX_CONFIG)? {
+fn read_config(dir: &Folder) -> Result<Option<ModelConfig>, String> {
+    match dir.read_capped("config.json", config::MAX_CONFIG)? {
         Some(bytes) => config::parse(&bytes).map(Some).map_err(|error| error.to_string()),
         None => Ok(None),
     }
 }
 
-fn read_all(run: &mut Run, dir: &Path, found: &WeightFiles) -> (Tensors, Vec<String>) {
+fn read_all(run: &mut Run, dir: &Folder, found: &WeightFiles) -> (Tensors, Vec<String>) {
     let mut tensors = Tensors::default();
     let mut problems = Vec::new();
     let mut by_shard = std::collections::BTreeMap::new();
@@ -129,7 +127,7 @@ fn unknown(run: &mut Run, reason: &str) -> String {
     reason.to_owned()
 }
 
-fn gguf(run: &mut Run, dir: &Path, found: &WeightFiles) -> Option<Subject> {
+fn gguf(run: &mut Run, dir: &Folder, found: &WeightFiles) -> Option<Subject> {
     let mut problems = Vec::new();
     let mut first: Option<(gguf::Header, Tensors)> = None;
     // Several files of a folder are usually the same model in several encodings: each stands alone, unless a file says
@@ -164,7 +162,7 @@ fn gguf(run: &mut Run, dir: &Path, found: &WeightFiles) -> Option<Subject> {
     Some(gguf_model(run, dir, &header, tensors))
 }
 
-fn gguf_model(run: &mut Run, dir: &Path, header: &gguf::Header, mut tensors: Tensors) -> Subject {
+fn gguf_model(run: &mut Run, dir: &Folder, header: &gguf::Header, mut tensors: Tensors) -> Subject {
     let architecture = header.architecture().unwrap_or_default().to_owned();
     let words = tensors.get("token_embd.weight").and_then(|entry| entry.shape.first().copied());
     let config = match words {

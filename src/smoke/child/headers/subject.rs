@@ -1,12 +1,10 @@
 //! What further levels look at.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value;
 
 use crate::{
     formats::config::{self, ModelConfig},
-    smoke::child::{overlay::Overlay, plan::Plan, read_capped, tensors::Tensors},
+    smoke::child::{folder::Folder, overlay::Overlay, plan::Plan, tensors::Tensors},
 };
 
 /// A folder whose headers were read.
@@ -22,7 +20,7 @@ pub(in crate::smoke::child) struct Subject {
     pub(in crate::smoke::child) plan: Result<Plan, String>,
     pub(in crate::smoke::child) ids: Ids,
     /// The folders in which a tokenizer may lie, the first that has one counts.
-    pub(in crate::smoke::child) text: Vec<PathBuf>,
+    pub(in crate::smoke::child) text: Vec<Folder>,
 }
 
 /// What config files say of special tokens and lengths.
@@ -35,9 +33,14 @@ pub(in crate::smoke::child) struct Ids {
 }
 
 impl Subject {
-    pub(super) fn new(dir: &Path, tensors: Tensors, plan: Result<Plan, String>, config: Option<&ModelConfig>) -> Self {
+    pub(super) fn new(
+        dir: &Folder,
+        tensors: Tensors,
+        plan: Result<Plan, String>,
+        config: Option<&ModelConfig>,
+    ) -> Self {
         let ids = Ids::read(dir, config);
-        let text = vec![dir.to_owned()];
+        let text = vec![dir.clone()];
         Self { tensors, overlay: Overlay::default(), is_adapter: false, is_difference: false, plan, ids, text }
     }
 
@@ -53,8 +56,8 @@ impl Subject {
 }
 
 impl Ids {
-    fn read(dir: &Path, config: Option<&ModelConfig>) -> Self {
-        let generation = read_capped(dir, "generation_config.json", config::MAX_CONFIG).ok().flatten();
+    fn read(dir: &Folder, config: Option<&ModelConfig>) -> Self {
+        let generation = dir.read_capped("generation_config.json", config::MAX_CONFIG).ok().flatten();
         let generation: Value = generation.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Value::Null);
         let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
         let mut eos: Vec<u32> = match generation.get("eos_token_id") {
