@@ -40,6 +40,41 @@ async fn an_accepted_finding_stays_and_no_longer_decides() {
 }
 
 #[tokio::test]
+async fn exports_list_what_the_page_was_narrowed_to() {
+    let (app, _, bob) = family().await;
+    app.admin.post("/api/v1/waivers", request()).await.expect(201);
+    let csv = async |filter: &str| {
+        let place = format!("/api/v1/audit?scope=bob&format=csv{filter}");
+        let text = bob.get(&place).await.expect(200).text();
+        text.lines().skip(1).map(|line| line.split(',').nth(3).unwrap().to_owned()).collect::<Vec<String>>()
+    };
+    let all = csv("").await;
+    assert!(all.len() > 1 && all.contains(&"NC_DROPPED".to_owned()), "{all:?}");
+    assert_eq!(csv("&waived=accepted").await, ["NC_DROPPED"]);
+    let open = csv("&waived=open").await;
+    assert_eq!((open.len(), open.contains(&"NC_DROPPED".to_owned())), (all.len() - 1, false));
+    assert_eq!(csv("&rule=NC_DROPPED&waived=open").await, [""; 0]);
+    assert_eq!(csv("&license=llama3.1").await, [""; 0]);
+    let by_license = csv("&license=cc-by-nc-4.0").await;
+    assert!(by_license.contains(&"NC_DROPPED".to_owned()), "{by_license:?}");
+    bob.get("/api/v1/audit?waived=perhaps").await.refused(400, "unknown-state", "open or accepted");
+
+    let found = bob.get("/api/v1/audit?scope=bob&waived=accepted").await.expect(200).json();
+    assert_eq!(found["findings"].as_array().unwrap().len(), 1, "{found}");
+    let counts = bob.get("/api/v1/audit/counts?scope=bob&waived=accepted").await.expect(200).json();
+    assert_eq!(counts["findings"], json!({ "violation": 1 }));
+    let models = |filter: &str| format!("/api/v1/audit?scope=bob&format=cyclonedx{filter}");
+    let whole = bob.get(&models("&waived=accepted")).await.expect(200).json();
+    assert_eq!(whole["components"].as_array().unwrap().len(), 1, "{whole}");
+    let none = bob.get(&models("&license=llama3.1")).await.expect(200).json();
+    assert_eq!(none["components"], json!([]));
+    let page = bob.get("/compliance?namespace=bob&license=cc-by-nc-4.0&waived=accepted").await.expect(200).text();
+    let export = "scope=bob&amp;license=cc-by-nc-4.0&amp;waived=accepted&amp;format=csv";
+    assert!(page.contains(export) || page.contains(&export.replace("&amp;", "&#38;")), "{page}");
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn an_expired_waiver_returns_its_finding() {
     let (app, _, bob) = family().await;
     app.admin.post("/api/v1/waivers", request()).await.expect(201);

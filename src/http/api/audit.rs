@@ -53,6 +53,10 @@ pub struct AuditQuery {
     severity: Option<String>,
     /// Only findings of this rule; of models that have one, in formats that list models.
     rule: Option<String>,
+    /// Only findings about this license or because of it; of models that have one, in formats that list models.
+    license: Option<String>,
+    /// `open`: only findings that nobody accepted; `accepted`: only the others.
+    waived: Option<String>,
     /// `json` (the default), `csv`, `cyclonedx`, `spdx` or `sarif`.
     format: Option<String>,
 }
@@ -100,7 +104,7 @@ pub async fn get_audit(
     let answer = HttpResponse::Ok()
         .content_type(exporter.content_type())
         .insert_header((header::CONTENT_DISPOSITION, file))
-        .streaming(stream(app, move |out| write_report(out, viewer, scope, profile, exporter)));
+        .streaming(stream(app, move |out| write_report(out, viewer, scope, profile, (format, exporter))));
     Ok(answer)
 }
 
@@ -187,6 +191,16 @@ async fn find_scope(
         namespace: scope.filter(|_| model.is_none()).map(str::to_lowercase),
         severity: query.severity.clone(),
         rule: query.rule.clone(),
+        license: query.license.clone(),
+        is_waived: match query.waived.as_deref() {
+            None | Some("") => None,
+            Some("open") => Some(false),
+            Some("accepted") => Some(true),
+            Some(other) => {
+                let message = format!("`{other}` is no state of a finding: write open or accepted");
+                return Err(ApiError::new(actix_web::http::StatusCode::BAD_REQUEST, "unknown-state", message));
+            }
+        },
     };
     if let Some(namespace) = &scope.namespace
         && db::count_positions_in(connection, &caller.viewer(), &scope).await?.is_empty()
@@ -312,6 +326,8 @@ async fn write_kept(out: &mut Out, viewer: &Viewer, scope: &ReportScope) -> Resu
         namespace: scope.namespace.clone(),
         severity: scope.severity.clone(),
         rule: scope.rule.clone(),
+        license: scope.license.clone(),
+        is_waived: scope.is_waived,
         limit: BATCH,
         ..Filter::default()
     };
@@ -342,7 +358,7 @@ async fn write_asked(out: &mut Out, viewer: &Viewer, scope: &ReportScope, profil
         let (models, next) = read(out, viewer, scope, Some(profile), &after).await?;
         for model in &models {
             *positions.entry(model.position.clone()).or_default() += 1;
-            for finding in model.findings.iter().filter(|finding| is_meant(scope, finding)) {
+            for finding in model.findings.iter().filter(|finding| scope.lists(finding)) {
                 let mut row = json!(finding);
                 row["model"] = json!(model.id);
                 row["position"] = json!(model.position);
@@ -358,18 +374,13 @@ async fn write_asked(out: &mut Out, viewer: &Viewer, scope: &ReportScope, profil
     Ok(())
 }
 
-fn is_meant(scope: &ReportScope, finding: &license::Finding) -> bool {
-    scope.severity.as_ref().is_none_or(|severity| severity == finding.severity.as_str())
-        && scope.rule.as_ref().is_none_or(|rule| *rule == finding.rule)
-}
-
 /// Writes a report in a form of another tool, from one state of the database.
 async fn write_report(
     mut out: Out,
     viewer: Viewer,
     scope: ReportScope,
     profile: Option<Profile>,
-    mut exporter: Box<dyn Exporter>,
+    (format, mut exporter): (Format, Box<dyn Exporter>),
 ) -> (Out, Result<(), Stopped>) {
     let written = async {
         let mut snapshot = out.app.db.begin().await?;
@@ -378,8 +389,11 @@ async fn write_report(
             out.write(&exporter.begin(pass)).await?;
             let mut after = String::new();
             loop {
-                let (models, next) = read_in(&mut snapshot, &viewer, &scope, profile.as_ref(), &after).await?;
-                for model in &models {
+                let (mut models, next) = read_in(&mut snapshot, &viewer, &scope, profile.as_ref(), &after).await?;
+                for model in &mut models {
+                    if format.lists_findings() {
+                        model.findings.retain(|finding| scope.lists(finding));
+                    }
                     out.write(&exporter.model(pass, model)).await?;
                 }
                 let Some(next) = next else { break };
@@ -413,7 +427,10 @@ async fn read_in(
     after: &str,
 ) -> ApiResult<(Vec<ReportModel>, Option<String>)> {
     let limit = if profile.is_some() { JUDGED_MODELS } else { MODELS };
-    let batch = db::list_report_models(connection, viewer, scope, after, limit).await?;
+    // What is found for another use is not what is kept.
+    let unfiltered = ReportScope { model_id: scope.model_id, namespace: scope.namespace.clone(), ..Default::default() };
+    let listed = if profile.is_some() { &unfiltered } else { scope };
+    let batch = db::list_report_models(connection, viewer, listed, after, limit).await?;
     let mut models = batch.models;
     if let Some(profile) = profile {
         let question = Question { models: Some(batch.rows), profile: Some(profile.clone()), ..Question::default() };
@@ -427,6 +444,7 @@ async fn read_in(
             model.obligations = judgement.obligations;
             model.findings = judgement.findings;
         }
+        models.retain(|model| !scope.is_filtered() || model.findings.iter().any(|finding| scope.lists(finding)));
     }
     Ok((models, batch.next))
 }

@@ -362,7 +362,14 @@ fn exports(query: &ComplianceQuery) -> [(&'static str, String); 5] {
     let formats = [("JSON", "json"), ("CSV", "csv"), ("CycloneDX", "cyclonedx"), ("SPDX", "spdx"), ("SARIF", "sarif")];
     let key = query.key();
     formats.map(|(word, format)| {
-        let pairs = [("scope", &*key), ("severity", &query.severity), ("rule", &query.rule), ("format", format)];
+        let pairs = [
+            ("scope", &*key),
+            ("severity", &query.severity),
+            ("rule", &query.rule),
+            ("license", &query.license),
+            ("waived", &query.waived),
+            ("format", format),
+        ];
         (word, format!("/api/v1/audit?{}", query_string(&pairs)))
     })
 }

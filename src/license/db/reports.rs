@@ -29,6 +29,26 @@ pub struct ReportScope {
     pub severity: Option<String>,
     /// Only models with a finding of this rule.
     pub rule: Option<String>,
+    /// Only models with a finding about this license, or because of it.
+    pub license: Option<String>,
+    /// Only models with a finding that is accepted, or with one that is not.
+    pub is_waived: Option<bool>,
+}
+
+impl ReportScope {
+    /// Whether only some findings count.
+    pub fn is_filtered(&self) -> bool {
+        self.severity.is_some() || self.rule.is_some() || self.license.is_some() || self.is_waived.is_some()
+    }
+
+    /// Whether a report lists a finding; of a model with one, formats that list models list all.
+    pub fn lists(&self, finding: &Finding) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        is(&self.severity, finding.severity.as_str())
+            && is(&self.rule, &finding.rule)
+            && (is(&self.license, &finding.about) || is(&self.license, finding.license.as_deref().unwrap_or_default()))
+            && self.is_waived.is_none_or(|is_waived| is_waived == finding.waiver.is_some())
+    }
 }
 
 /// A batch of a report.
@@ -93,7 +113,7 @@ pub async fn count_positions_in(
     Ok(rows.into_iter().map(|row| (row.position, row.count)).collect())
 }
 
-/// Number of findings and of models of a scope, by rule and severity, without those that are accepted.
+/// Number of findings and of models of a scope, by rule and severity; those that are accepted only where asked for.
 pub async fn count_findings_in(
     db: &mut PgConnection,
     viewer: &Viewer,
@@ -104,7 +124,8 @@ pub async fn count_findings_in(
         select f.rule, f.severity, count(*) as "findings!", count(distinct f.model_id) as "models!"
         from findings f join models m on m.id = f.model_id
         left join waivers w on w.id = f.waiver_id and w.revoked_at is null and w.expires_at > now()
-        where ($1::bigint is null or m.id = $1) and ($2::text is null or m.namespace_key = $2) and w.id is null
+        where ($1::bigint is null or m.id = $1) and ($2::text is null or m.namespace_key = $2)
+            and (w.id is not null) = coalesce($8, false) and ($7::text is null or f.license = $7 or f.about = $7)
             and ($5::text is null or f.severity = $5) and ($6::text is null or f.rule = $6)
             and (m.visibility = 'public' or $3 or m.namespace_key = any($4))
             and not f.path_ids && array(
@@ -117,6 +138,8 @@ pub async fn count_findings_in(
         &viewer.namespaces,
         scope.severity,
         scope.rule,
+        scope.license,
+        scope.is_waived,
     )
     .fetch_all(db)
     .await?;
@@ -146,9 +169,12 @@ pub async fn list_report_models(
         from models m left join revisions r on r.id = m.head_revision_id left join positions p on p.model_id = m.id
         where m.key > $1 and ($2::bigint is null or m.id = $2) and ($3::text is null or m.namespace_key = $3)
             and (m.visibility = 'public' or $4 or m.namespace_key = any($5))
-            and (($7::text is null and $8::text is null) or exists (
-                select from findings f where f.model_id = m.id
-                    and ($7::text is null or f.severity = $7) and ($8::text is null or f.rule = $8)))
+            and (($7::text is null and $8::text is null and $9::text is null and $10::boolean is null) or exists (
+                select from findings f
+                left join waivers w on w.id = f.waiver_id and w.revoked_at is null and w.expires_at > now()
+                where f.model_id = m.id and ($7::text is null or f.severity = $7) and ($8::text is null or f.rule = $8)
+                    and ($9::text is null or f.license = $9 or f.about = $9)
+                    and ($10::boolean is null or (w.id is not null) = $10)))
         order by m.key
         limit $6
         "#,
@@ -160,6 +186,8 @@ pub async fn list_report_models(
         limit,
         scope.severity,
         scope.rule,
+        scope.license,
+        scope.is_waived,
     )
     .fetch_all(&mut *db)
     .await?;

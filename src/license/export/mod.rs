@@ -47,6 +47,11 @@ pub enum Format {
 }
 
 impl Format {
+    /// Whether a report lists findings, not models with all that is known of them.
+    pub fn lists_findings(self) -> bool {
+        matches!(self, Self::Csv | Self::Sarif)
+    }
+
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Csv, Self::CycloneDx, Self::Spdx, Self::Sarif];
 
