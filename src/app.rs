@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use crate::{
     config::ServeOptions,
     lineage::{relatives::PrintCache, taps::Taps},
+    smoke::statistics::Statistics,
     storage::BlobStore,
     tally::Tally,
     telemetry::Metrics,
@@ -31,6 +32,8 @@ pub struct App {
     pub prints: PrintCache,
     /// Prints of weight files that wait for their commit.
     pub taps: Taps,
+    /// Sums of weights that are being uploaded.
+    pub statistics: Statistics,
     /// How we serve; defaults where nothing is served.
     pub options: Arc<ServeOptions>,
     /// Command that runs the confined child of smoke tests: this very binary.

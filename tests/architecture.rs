@@ -27,7 +27,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("smoke", "auth catalog db digest formats name storage"),
     ("import", "auth catalog db digest formats license lineage name"),
     ("demo", "digest formats name smoke"),
-    ("app", "config db lineage storage tally telemetry xet"),
+    ("app", "config db lineage smoke storage tally telemetry xet"),
     (
         "jobs",
         "app auth catalog codec config db digest formats hooks import license lineage name smoke storage tally telemetry xet",

@@ -24,6 +24,7 @@ use crate::{
     config::{DataOptions, ServeOptions},
     db, http, jobs,
     lineage::{relatives::PrintCache, taps::Taps},
+    smoke::statistics::Statistics,
     storage::BlobStore,
     tally::Tally,
     telemetry::{self, Metrics},
@@ -91,11 +92,12 @@ pub(super) async fn build(
     let secret = ServerSecret::new(db::server_secret(&mut connection).await?);
     ensure_admin(&mut connection, &data.data_dir).await?;
     let smoke_program = std::env::current_exe().context("the path of this program is not known")?;
-    let taps = Taps::default();
+    let (taps, statistics) = (Taps::default(), Statistics::default());
     Ok(App {
         db: database.pool.clone(),
-        store: store.observed_by(taps.observe()),
+        store: store.observed_by(taps.observe()).observed_by(statistics.observe()),
         taps,
+        statistics,
         secret,
         metrics: Metrics::default(),
         tally: Tally::default(),

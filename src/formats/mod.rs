@@ -10,6 +10,7 @@ pub mod dtype;
 pub mod floats;
 pub mod gguf;
 pub mod mergekit;
+pub mod passing;
 pub mod pickle;
 pub mod quants;
 pub mod safetensors;

@@ -55,6 +55,7 @@ pub async fn publish_and_enqueue(
     let message = commit.message.to_owned();
     let published = catalog::publish(tx, &app.store, model, commit).await?;
     app.taps.keep(tx, &app.store, &published.files).await?;
+    app.statistics.keep(tx, &published.files).await.map_err(catalog::Error::from)?;
     let is_main = branch == "main" || branch == "refs/heads/main";
     if !published.changed {
         return Ok(published);

@@ -22,6 +22,9 @@ use crate::{
 /// Most bytes of configs and tokenizers that are brought into a folder; weights are read from the store.
 const MAX_STAGED: i64 = 512 << 20;
 
+/// Most tensors whose sums are handed to the child; the others it reads.
+const MAX_SUMMED: usize = 200_000;
+
 /// Tests a revision.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SmokeTest {
@@ -128,7 +131,7 @@ async fn run(app: &App, files: &[&File], base_files: &[&File], base: Option<&Bas
         input.relation = Some(base.relation);
         input.record.clone_from(&base.record);
     }
-    input = input.with_weights(remote(app, files, base_files));
+    input = input.with_weights(remote(app, files, base_files).await?);
     input.program = Some(app.smoke_program.to_path_buf());
     Ok(smoke::run(&input).await?)
 }
@@ -149,14 +152,23 @@ impl smoke::Weights for InStore {
     }
 }
 
-fn remote(app: &App, files: &[&File], base_files: &[&File]) -> Remote {
-    let (own, base) = (files.iter().map(|file| (*file, false)), base_files.iter().map(|file| (*file, true)));
-    let weights: Vec<(&File, bool)> = own.chain(base).filter(|(file, _)| is_weights(file)).collect();
-    let digests = weights.iter().map(|(file, _)| file.digest).collect();
-    let name = |(file, of_base): (&File, bool)| {
-        (file.path.as_str().to_owned(), u64::try_from(file.size).unwrap_or(0), of_base)
-    };
-    Remote::new(weights.into_iter().map(name), Arc::new(InStore { store: app.store.clone(), digests }))
+async fn remote(app: &App, files: &[&File], base_files: &[&File]) -> Result<Remote, Error> {
+    let of = |files: &[&'_ File]| files.iter().copied().filter(|file| is_weights(file)).cloned().collect::<Vec<File>>();
+    let named = |file: &File| (file.path.as_str().to_owned(), u64::try_from(file.size).unwrap_or(0));
+    let (own, base) = (of(files), of(base_files));
+    let digests: Vec<Digest> = own.iter().chain(&base).map(|file| file.digest).collect();
+    let weights = Arc::new(InStore { store: app.store.clone(), digests: digests.clone() });
+    let mut remote = Remote::new(own.iter().map(named), weights).with_base(base.iter().map(named));
+    let mut connection = app.db.acquire().await?;
+    let mut tensors = 0;
+    for (number, digest) in digests.iter().take(own.len()).enumerate() {
+        let Some(sums) = smoke::db::find_statistics(&mut connection, digest).await? else { continue };
+        tensors += sums.len();
+        if tensors <= MAX_SUMMED {
+            remote.set_statistics(number, sums);
+        }
+    }
+    Ok(remote)
 }
 
 fn is_weights(file: &File) -> bool {

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use moka::sync::Cache;
-use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{
@@ -17,14 +16,15 @@ use super::{
 use crate::{
     catalog::File,
     digest::Digest,
-    formats::{self, FileKind},
+    formats::{
+        self, FileKind,
+        passing::{self, Beginning},
+    },
     storage::{self, BlobStore, Observe, Observer, Stored},
 };
 
 /// Bytes of prints that wait for their commit.
 const KEPT_BYTES: u64 = 128 << 20;
-/// Longest header that is worth waiting for, in bytes.
-const MAX_HEADER: u64 = 32 << 20;
 
 /// Prints that wait for their commit; cheap to clone.
 #[derive(Clone)]
@@ -84,14 +84,14 @@ impl Observer for Watch {
             State::Taking(tap) => tap.push(bytes),
             State::Start(buffer) => {
                 buffer.extend_from_slice(bytes);
-                match begin(buffer) {
-                    Begin::Wait => {}
-                    Begin::Nothing => self.state = State::Idle,
-                    Begin::Tap(mut tap) => {
-                        tap.push(buffer);
-                        self.state = State::Taking(tap);
-                    }
-                }
+                let mut tap = match passing::recognize(buffer) {
+                    Beginning::Wait => return,
+                    Beginning::Other => return self.state = State::Idle,
+                    Beginning::Gguf => Tap::gguf(u64::MAX),
+                    Beginning::Safetensors { length, .. } => Tap::safetensors(length, None),
+                };
+                tap.push(buffer);
+                self.state = State::Taking(Box::new(tap));
             }
         }
     }
@@ -102,36 +102,6 @@ impl Observer for Watch {
             self.taps.0.insert(stored.digest, Arc::new(print.encode()));
         }
     }
-}
-
-enum Begin {
-    Wait,
-    Nothing,
-    Tap(Box<Tap>),
-}
-
-/// Tells weight files by their first bytes.
-fn begin(buffer: &[u8]) -> Begin {
-    let Some((first, rest)) = buffer.split_first_chunk::<8>() else { return Begin::Wait };
-    if first.starts_with(b"GGUF") {
-        return Begin::Tap(Box::new(Tap::gguf(u64::MAX)));
-    }
-    let length = u64::from_le_bytes(*first);
-    if length > MAX_HEADER || rest.first().is_some_and(|byte| *byte != b'{') {
-        return Begin::Nothing;
-    }
-    let Some(header) = usize::try_from(length).ok().and_then(|length| rest.get(..length)) else { return Begin::Wait };
-    match end_of_tensors(header).and_then(|end| (8 + length).checked_add(end)) {
-        Some(whole) => Begin::Tap(Box::new(Tap::safetensors(whole, None))),
-        None => Begin::Nothing,
-    }
-}
-
-/// How many bytes the tensors of a safetensors header take.
-fn end_of_tensors(header: &[u8]) -> Option<u64> {
-    let header: Value = serde_json::from_slice(header).ok()?;
-    let ends = header.as_object()?.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64());
-    ends.max()
 }
 
 #[cfg(test)]
@@ -147,7 +117,7 @@ mod tests {
                 serde_json::json!({ "dtype": "BF16", "shape": [rows, 48], "data_offsets": [begin, data.len()] });
             header.insert((*name).to_owned(), entry);
         }
-        let header = Value::Object(header).to_string();
+        let header = serde_json::Value::Object(header).to_string();
         let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
         bytes.extend(header.as_bytes());
         bytes.extend(data);

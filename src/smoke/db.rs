@@ -3,11 +3,14 @@
 use serde_json::Value;
 use sqlx::{PgConnection, types::time::OffsetDateTime};
 
-use super::{Check, Record, Relation, Report, Status};
-use crate::auth::Viewer;
+use super::{Check, Record, Relation, Report, Status, statistics::OfFile};
+use crate::{auth::Viewer, digest::Digest};
 
 /// Largest record that is unpacked, in bytes.
 const MAX_RECORD: usize = 4 << 20;
+
+/// Version of the sums; others are not used.
+const STATISTICS_VERSION: i32 = 1;
 
 /// A smoke test as it was stored.
 #[derive(Debug, Clone)]
@@ -381,4 +384,34 @@ pub async fn find_release(db: &mut PgConnection, revision_id: i64) -> Result<Opt
     )
     .fetch_optional(db)
     .await
+}
+
+/// Keeps what was summed of a weight file's tensors.
+pub(super) async fn insert_statistics(
+    db: &mut PgConnection,
+    digest: &Digest,
+    sums: &OfFile,
+) -> Result<(), sqlx::Error> {
+    let sums = serde_json::to_value(sums).unwrap_or_default();
+    sqlx::query!(
+        "insert into weight_statistics (digest, version, sums) values ($1, $2, $3) on conflict do nothing",
+        digest.as_bytes(),
+        STATISTICS_VERSION,
+        sums,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Returns what was summed of a weight file's tensors while it was uploaded.
+pub async fn find_statistics(db: &mut PgConnection, digest: &Digest) -> Result<Option<OfFile>, sqlx::Error> {
+    let sums = sqlx::query_scalar!(
+        "select sums from weight_statistics where digest = $1 and version = $2",
+        digest.as_bytes(),
+        STATISTICS_VERSION,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(sums.and_then(|sums| serde_json::from_value(sums).ok()))
 }

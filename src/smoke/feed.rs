@@ -10,7 +10,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::wire::{Ask, Hello, Listed, MAX_PIECE};
+use super::{
+    statistics::OfFile,
+    wire::{Ask, Hello, Listed, MAX_PIECE},
+};
 
 /// Bytes that are read at once where much is asked for.
 const WINDOW: u64 = 4 << 20;
@@ -33,10 +36,25 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Files by the numbers that `weights` knows them by; `of_base` tells the base's from the model's.
-    pub fn new(files: impl IntoIterator<Item = (String, u64, bool)>, weights: Arc<dyn Weights>) -> Self {
-        let files = files.into_iter().map(|(name, size, of_base)| Listed { of_base, name, size }).collect();
-        Self { files, weights }
+    /// Files of the model, by the numbers that `weights` knows them by: names and lengths in bytes.
+    pub fn new(files: impl IntoIterator<Item = (String, u64)>, weights: Arc<dyn Weights>) -> Self {
+        let listed = |(name, size)| Listed { of_base: false, name, size, statistics: OfFile::new() };
+        Self { files: files.into_iter().map(listed).collect(), weights }
+    }
+
+    /// The same, with files of the base, which are numbered on.
+    #[must_use]
+    pub fn with_base(mut self, files: impl IntoIterator<Item = (String, u64)>) -> Self {
+        let listed = |(name, size)| Listed { of_base: true, name, size, statistics: OfFile::new() };
+        self.files.extend(files.into_iter().map(listed));
+        self
+    }
+
+    /// Adds what is known of the values of a file.
+    pub fn set_statistics(&mut self, file: usize, statistics: OfFile) {
+        if let Some(file) = self.files.get_mut(file) {
+            file.statistics = statistics;
+        }
     }
 
     /// Bytes of all files.
@@ -177,6 +195,10 @@ mod tests {
         given: AtomicU64,
     }
 
+    fn listed(size: u64) -> Listed {
+        Listed { of_base: false, name: "weights".to_owned(), size, statistics: OfFile::new() }
+    }
+
     fn byte(at: u64) -> u8 {
         at.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0]
     }
@@ -192,7 +214,7 @@ mod tests {
     async fn asked(size: u64, asks: &[(u64, u32)]) -> u64 {
         let weights = Arc::new(Counting { given: AtomicU64::new(0) });
         let (mut child, parent) = UnixStream::pair().unwrap();
-        let hello = Hello { record: None, files: vec![Listed { of_base: false, name: "weights".to_owned(), size }] };
+        let hello = Hello { record: None, files: vec![listed(size)] };
         let serving = tokio::spawn(serve(parent, hello, Some(weights.clone())));
         let mut length = [0; 4];
         child.read_exact(&mut length).await.unwrap();
@@ -239,8 +261,7 @@ mod tests {
             Ask { file: u32::MAX, offset: 1, length: 0 },
         ] {
             let (mut child, parent) = UnixStream::pair().unwrap();
-            let hello =
-                Hello { record: None, files: vec![Listed { of_base: false, name: "weights".to_owned(), size: 100 }] };
+            let hello = Hello { record: None, files: vec![listed(100)] };
             let weights = Arc::new(Counting { given: AtomicU64::new(0) });
             let serving = tokio::spawn(serve(parent, hello, Some(weights.clone())));
             child.write_all(&ask.encode()).await.unwrap();

@@ -14,6 +14,7 @@ pub mod gate;
 mod record;
 mod report;
 mod sandbox;
+pub mod statistics;
 mod wire;
 
 use std::{

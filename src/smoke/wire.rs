@@ -9,12 +9,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use super::{Record, statistics::OfFile};
 
 /// Most bytes of a piece.
 pub(super) const MAX_PIECE: u32 = 1 << 30;
-/// Most bytes of a greeting: what was kept of the base, and a name for each file.
-pub(super) const MAX_HELLO: u32 = 16 << 20;
+/// Most bytes of a greeting: what was kept of the base, the files, and sums for each tensor.
+pub(super) const MAX_HELLO: u32 = 64 << 20;
 
 /// What the child hears first.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ impl Hello {
 }
 
 /// A file that the parent reads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Listed {
     /// Whether it is the base's.
     pub(super) of_base: bool,
@@ -41,6 +41,8 @@ pub(super) struct Listed {
     pub(super) name: String,
     /// Its bytes.
     pub(super) size: u64,
+    /// Sums of its tensors, as far as they were made while it was uploaded.
+    pub(super) statistics: OfFile,
 }
 
 /// A piece of a file.

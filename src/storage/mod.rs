@@ -90,14 +90,15 @@ pub struct BlobStore {
     folder: Option<Arc<std::path::PathBuf>>,
     address: Arc<str>,
     /// Who looks at what streams in.
-    observe: Option<Observe>,
+    observe: Vec<Observe>,
 }
 
 impl BlobStore {
     /// Lets somebody look at every blob that streams in from now on.
     #[must_use]
     pub fn observed_by(self, observe: Observe) -> Self {
-        Self { observe: Some(observe), ..self }
+        let observe = self.observe.into_iter().chain([observe]).collect();
+        Self { observe, ..self }
     }
 
     /// The address of the store, for people.

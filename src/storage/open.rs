@@ -46,12 +46,12 @@ fn open_folder(folder: &Path) -> Result<BlobStore, Error> {
     // An acknowledged upload survives a power cut, not only a killed process.
     let objects = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true);
     let address = format!("file://{}", folder.display()).into();
-    Ok(BlobStore { objects: Arc::new(objects), folder: Some(Arc::new(folder)), address, observe: None })
+    Ok(BlobStore { objects: Arc::new(objects), folder: Some(Arc::new(folder)), address, observe: Vec::new() })
 }
 
 fn wrap(objects: impl ObjectStore, url: &Url) -> BlobStore {
     let prefix = url.path().trim_matches('/').to_owned();
     let objects: Arc<dyn ObjectStore> =
         if prefix.is_empty() { Arc::new(objects) } else { Arc::new(PrefixStore::new(objects, prefix)) };
-    BlobStore { objects, folder: None, address: url.as_str().into(), observe: None }
+    BlobStore { objects, folder: None, address: url.as_str().into(), observe: Vec::new() }
 }

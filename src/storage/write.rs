@@ -61,10 +61,10 @@ impl BlobStore {
         S: Stream<Item = std::io::Result<Bytes>> + Unpin,
     {
         let staged = temporary_path(key);
-        let mut observer = self.observe.as_ref().map(|observe| observe());
+        let mut observers: Vec<_> = self.observe.iter().map(|observe| observe()).collect();
         let body = body.inspect(|piece| {
-            if let (Some(observer), Ok(piece)) = (&mut observer, piece) {
-                observer.push(piece);
+            if let Ok(piece) = piece {
+                observers.iter_mut().for_each(|observer| observer.push(piece));
             }
         });
         let received = self.write(body, &staged).await?;
@@ -77,9 +77,7 @@ impl BlobStore {
             return Err(Error::DigestMismatch { expected, found });
         }
         self.promote(&staged, &found).await?;
-        if let Some(observer) = observer {
-            observer.finish(&received.stored);
-        }
+        observers.into_iter().for_each(|observer| observer.finish(&received.stored));
         Ok(Outcome::Stored(received.stored))
     }
 

@@ -36,7 +36,7 @@ fn adapter() -> Files {
     files
 }
 
-async fn latest(caller: &Caller, model: &str) -> Value {
+pub(super) async fn latest(caller: &Caller, model: &str) -> Value {
     let answer = caller.get(&format!("/api/v1/models/{model}/smoke-tests")).await.expect(200).json();
     answer["items"][0].clone()
 }

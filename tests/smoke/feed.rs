@@ -49,7 +49,7 @@ fn without_weights(folder: &Folder, names: &[&str], broken_from: u64) -> (Folder
     let files: Vec<PathBuf> = names.iter().map(|name| folder.path().join(name)).collect();
     let sizes: Vec<u64> = files.iter().map(|file| file.metadata().unwrap().len()).collect();
     let weights = elsewhere(&files, broken_from);
-    let listed = names.iter().zip(sizes).map(|(name, size)| ((*name).to_owned(), size, false));
+    let listed = names.iter().zip(sizes).map(|(name, size)| ((*name).to_owned(), size));
     let input = Input::new(rest.path()).with_weights(Remote::new(listed, weights.clone()));
     (rest, Input { program: Some(HERDBOOK.into()), ..input }, weights)
 }
@@ -113,12 +113,10 @@ async fn an_adapter_and_its_base_are_both_read_from_elsewhere() {
     base.remove("model.safetensors");
     let files = [adapter.path().join("adapter_model.safetensors"), fixture().join("model.safetensors")];
     let size = |file: &PathBuf| file.metadata().unwrap().len();
-    let listed = [
-        ("adapter_model.safetensors".to_owned(), size(&files[0]), false),
-        ("model.safetensors".to_owned(), size(&files[1]), true),
-    ];
+    let own = [("adapter_model.safetensors".to_owned(), size(&files[0]))];
+    let of_base = [("model.safetensors".to_owned(), size(&files[1]))];
     let far = Input::new(rest.path()).with_base(base.path());
-    let far = far.with_weights(Remote::new(listed, elsewhere(&files, u64::MAX)));
+    let far = far.with_weights(Remote::new(own, elsewhere(&files, u64::MAX)).with_base(of_base));
     let far = Input { program: Some(HERDBOOK.into()), ..far };
     let (near, far) = (smoke::run(&near).await.unwrap(), smoke::run(&far).await.unwrap());
     assert_eq!(said(&far), said(&near));

@@ -13,3 +13,4 @@ mod gate;
 mod hostile;
 mod pages;
 mod sound;
+mod statistics;

@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::smoke::wire::{Ask, Hello, Listed, MAX_HELLO, MAX_PIECE};
+use crate::smoke::{
+    statistics::{OfFile, Stats},
+    wire::{Ask, Hello, Listed, MAX_HELLO, MAX_PIECE},
+};
 
 /// Most entries of a folder that are looked at.
 const MAX_ENTRIES: usize = 10_000;
@@ -98,6 +101,14 @@ impl Source {
         }
     }
 
+    /// What was summed at upload of the tensor that begins there.
+    pub(super) fn statistics(&self, start: u64) -> Option<&Stats> {
+        match self {
+            Self::Disk { .. } => None,
+            Self::Fed(fed) => fed.statistics.get(&start),
+        }
+    }
+
     /// Reads `length` bytes, which the caller has bounded.
     pub(super) fn read(&self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
@@ -112,6 +123,7 @@ pub(super) struct Fed {
     name: String,
     size: u64,
     number: u32,
+    statistics: Arc<OfFile>,
     pipe: Arc<Pipe>,
 }
 
@@ -142,6 +154,7 @@ impl Parent {
             name: file.name.clone(),
             size: file.size,
             number,
+            statistics: Arc::new(file.statistics.clone()),
             pipe: Arc::clone(&self.pipe),
         };
         wanted.map(file).collect()

@@ -6,11 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Run, stored::Stored, tensors::Tensors};
 use crate::{
-    formats::{
-        TensorEntry,
-        floats::{Float, brain, half},
-    },
-    smoke::Status,
+    formats::{TensorEntry, floats::Float},
+    smoke::{Status, statistics::Stats},
 };
 
 const PIECE: usize = 1 << 20;
@@ -23,126 +20,21 @@ const MAX_NAMED: usize = 3;
 /// The largest finite half.
 const F16_MAX: f32 = 65_504.0;
 
-/// What the values of a tensor look like.
-#[derive(Debug, Clone, Default)]
-struct Stats {
-    values: u64,
-    nan: u64,
-    infinite: u64,
-    zeros: u64,
-    absmax: f32,
-    sum: f64,
-    squares: f64,
-}
-
-/// Numbers that are summed up in single precision before they are added to the whole.
-const CHUNK: usize = 4096;
-const LANES: usize = 16;
-
-impl Stats {
-    /// Adds plain floats as they lie in the file.
-    fn add_plain(&mut self, float: Float, bytes: &[u8], values: &mut Vec<f32>) {
-        let arch = pulp::Arch::new();
-        for bytes in bytes.chunks(CHUNK * float.size()) {
-            let sums = match float {
-                Float::F32 => arch.dispatch(Summed { bytes, decode: f32::from_le_bytes }),
-                Float::Bf16 => arch.dispatch(Summed { bytes, decode: brain }),
-                Float::F16 => arch.dispatch(Summed { bytes, decode: half }),
-                _ => None,
-            };
-            match sums {
-                Some((zeros, absmax, sum, squares)) => {
-                    self.values += (bytes.len() / float.size()) as u64;
-                    self.zeros += zeros;
-                    self.absmax = self.absmax.max(absmax);
-                    self.sum += f64::from(sum);
-                    self.squares += f64::from(squares);
-                }
-                None => {
-                    values.clear();
-                    float.decode(bytes, values);
-                    self.add(values);
-                }
-            }
-        }
-    }
-
-    /// Tells NaN from infinity, and sums what single precision cannot hold.
-    fn add(&mut self, values: &[f32]) {
-        self.values += values.len() as u64;
-        for value in values {
-            if !value.is_finite() {
-                *if value.is_nan() { &mut self.nan } else { &mut self.infinite } += 1;
-                continue;
-            }
-            self.zeros += u64::from(*value == 0.0);
-            self.absmax = self.absmax.max(value.abs());
-            let wide = f64::from(*value);
-            self.sum += wide;
-            self.squares += wide * wide;
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a statistic, not an account")]
-    fn mean_and_deviation(&self) -> (f64, f64) {
-        let count = (self.values - self.nan - self.infinite).max(1) as f64;
-        let mean = self.sum / count;
-        (mean, (self.squares / count - mean * mean).max(0.0).sqrt())
-    }
-}
-
-/// Some floats to sum up, compiled for each width of registers.
-struct Summed<'a, const N: usize, D: Fn([u8; N]) -> f32 + Copy> {
-    bytes: &'a [u8],
-    decode: D,
-}
-
-/// Zeros, largest absolute value, sum and sum of squares; `None` where a sum is not finite, as NaN and infinity make it.
-impl<const N: usize, D: Fn([u8; N]) -> f32 + Copy> pulp::WithSimd for Summed<'_, N, D> {
-    type Output = Option<(u64, f32, f32, f32)>;
-
-    #[expect(clippy::inline_always, reason = "inlined into code for wider registers, which a call would leave")]
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> Self::Output {
-        let (chunks, rest) = self.bytes.as_chunks::<N>().0.as_chunks::<LANES>();
-        let (mut zeros, mut absmax) = ([0_u32; LANES], [0_f32; LANES]);
-        let (mut sums, mut squares) = ([0_f32; LANES], [0_f32; LANES]);
-        for chunk in chunks {
-            for lane in 0..LANES {
-                let value = (self.decode)(chunk[lane]);
-                zeros[lane] += u32::from(value == 0.0);
-                absmax[lane] = absmax[lane].max(value.abs());
-                sums[lane] += value;
-                squares[lane] += value * value;
-            }
-        }
-        for bytes in rest {
-            let value = (self.decode)(*bytes);
-            zeros[0] += u32::from(value == 0.0);
-            absmax[0] = absmax[0].max(value.abs());
-            sums[0] += value;
-            squares[0] += value * value;
-        }
-        let (sum, squares) = (sums.iter().sum::<f32>(), squares.iter().sum::<f32>());
-        let zeros = zeros.iter().map(|zeros| u64::from(*zeros)).sum();
-        let absmax = absmax.iter().copied().fold(0.0, f32::max);
-        (sum.is_finite() && squares.is_finite()).then_some((zeros, absmax, sum, squares))
-    }
-}
-
 /// Reads all tensors and judges their values.
 ///
 /// A difference to another model is zero where nothing was changed.
 pub(super) fn check(run: &mut Run, tensors: &Tensors, is_difference: bool) {
     let mut scanned: Vec<(&TensorEntry, Stats)> = Vec::new();
-    let mut unread = 0_u64;
+    let (mut unread, mut summed_before) = (0_u64, 0_u64);
     for entry in tensors.iter() {
         let stored = Float::named(entry.dtype).map(Stored::Plain).or_else(|| Stored::named(entry.dtype));
         let Some(stored) = stored else {
             unread += 1;
             continue;
         };
-        match scan(tensors, entry, stored) {
+        let known = tensors.statistics(entry).filter(|stats| stats.values == entry.elements());
+        summed_before += u64::from(known.is_some());
+        match known.cloned().map_or_else(|| scan(tensors, entry, stored), Ok) {
             Ok(stats) => scanned.push((entry, stats)),
             Err(error) => {
                 run.check("values.readable", Status::Failed, format!("tensor `{}`: {error}", entry.name));
@@ -157,6 +49,7 @@ pub(super) fn check(run: &mut Run, tensors: &Tensors, is_difference: bool) {
     }
     range(run, &scanned);
     report(run, &scanned);
+    run.metric("summed_at_upload", summed_before);
 }
 
 fn scan(tensors: &Tensors, entry: &TensorEntry, stored: Stored) -> std::io::Result<Stats> {

@@ -10,7 +10,10 @@ use super::{
     folder::{Folder, Source},
     stored::Stored,
 };
-use crate::formats::{TensorEntry, gguf, safetensors};
+use crate::{
+    formats::{TensorEntry, gguf, safetensors},
+    smoke::statistics::Stats,
+};
 
 /// A tensor and the file that holds it.
 #[derive(Debug)]
@@ -131,6 +134,12 @@ impl Tensors {
         }
         bytes.resize(length, 0);
         self.read(entry, start as u64, bytes)
+    }
+
+    /// What was summed of a tensor's values while its file was uploaded.
+    pub(super) fn statistics(&self, entry: &TensorEntry) -> Option<&Stats> {
+        let place = self.table.get(&entry.name)?;
+        self.files[place.file].1.statistics(entry.start)
     }
 
     /// Bytes of weights that were read so far.
