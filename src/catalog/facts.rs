@@ -37,6 +37,11 @@ async fn read_card(store: &BlobStore, files: &[File], facts: &mut Facts, flags: 
             return Ok(());
         }
     };
+    if card::weight_difference(&source).is_some() {
+        let detail =
+            "the card says that these weights are a difference to another model's, to be added to it before use";
+        flags.push(flag("weight-difference", detail));
+    }
     flags.extend(card.problems.iter().map(|problem| flag("card-field", format!("README.md: {problem}"))));
     facts.description = card::description(&card.text);
     if !card.licenses.is_empty() {

@@ -218,3 +218,29 @@ fn plain(markdown: &str) -> String {
     }
     format!("{}…", words.chars().take(279).collect::<String>().trim_end())
 }
+/// Weights that are a difference to another model's, as Alpaca, Vicuna and Koala were released because of the license of
+/// LLaMA: to be added to it, and no model alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightDifference {
+    /// New tokens are differences to the average token, not to zero: Alpaca's way.
+    pub mean_for_new: bool,
+}
+
+/// Recognizes a difference by what its card says.
+pub fn weight_difference(source: &str) -> Option<WeightDifference> {
+    let card = source.to_lowercase();
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| card.contains(phrase));
+    let is_alpaca = says(&["weight diff", "weight_diff", "weight-diff", "wdiff"]);
+    let is_delta = says(&["delta model", "delta weights", "weight delta", "delta-v", "diff weights"])
+        && says(&["llama", "base weights", "original weights"])
+        && says(&[
+            "cannot be used directly",
+            "can not be used directly",
+            "apply it on top",
+            "apply the delta",
+            "apply_delta",
+            "add",
+            "recover",
+        ]);
+    (is_alpaca || is_delta).then_some(WeightDifference { mean_for_new: is_alpaca })
+}

@@ -74,11 +74,16 @@ async fn test(app: &App, job: &SmokeTest) -> Result<(), Error> {
     let mut connection = app.db.acquire().await?;
     let files = catalog::list_files(&mut connection, job.revision_id).await?;
     let base = smoke::db::find_base(&mut connection, job.model_id).await?;
-    let base_files = match base.as_ref().filter(|base| base.relation == Relation::Adapter) {
+    let of_base = match &base {
         Some(base) => catalog::list_files(&mut connection, base.revision_id).await?,
         None => Vec::new(),
     };
     drop(connection);
+    let needs_base = base.as_ref().is_some_and(|base| base.relation == Relation::Adapter)
+        || (!of_base.is_empty() && is_difference(app, &files).await?);
+    let lends_words = base.as_ref().is_some_and(|base| base.record.is_some()) && !files.iter().any(is_tokenizer);
+    let base_files: Vec<File> =
+        of_base.into_iter().filter(|file| needs_base || (lends_words && is_tokenizer(file))).collect();
     let wanted: Vec<&File> = files.iter().filter(|file| is_wanted(file)).collect();
     let base_wanted: Vec<&File> = base_files.iter().filter(|file| is_wanted(file)).collect();
     let has_weights = wanted.iter().any(|file| is_weights(file));
@@ -102,7 +107,7 @@ async fn test(app: &App, job: &SmokeTest) -> Result<(), Error> {
     let mut tx = app.db.begin().await?;
     let base_id = base.map(|base| base.model_id);
     smoke::db::insert_report(&mut tx, job.model_id, job.revision_id, &report, base_id).await?;
-    for (model_id, revision_id) in smoke::db::list_waiting_adapters(&mut tx, job.model_id).await? {
+    for (model_id, revision_id) in smoke::db::list_waiting_for_base(&mut tx, job.model_id).await? {
         queue::enqueue(&mut tx, &SmokeTest { model_id, revision_id }).await?;
     }
     tx.commit().await?;
@@ -116,8 +121,8 @@ async fn test(app: &App, job: &SmokeTest) -> Result<(), Error> {
     Ok(())
 }
 
-/// Brings all but weights into folders and runs the test: an adapter on its base, others beside what their base's test
-/// kept.
+/// Brings all but weights into folders and runs the test: an adapter or a difference on its base, others beside what their
+/// base's test kept.
 async fn run(app: &App, files: &[&File], base_files: &[&File], base: Option<&Base>) -> Result<smoke::Report, Error> {
     let folder = tempfile::Builder::new().prefix("herdbook-smoke-").tempdir()?;
     stage(app, files, folder.path()).await?;
@@ -169,6 +174,17 @@ async fn remote(app: &App, files: &[&File], base_files: &[&File]) -> Result<Remo
         }
     }
     Ok(remote)
+}
+
+/// Whether the card says that the weights are a difference to another model's.
+async fn is_difference(app: &App, files: &[File]) -> Result<bool, Error> {
+    let Some(card) = files.iter().find(|file| file.path.as_str() == "README.md") else { return Ok(false) };
+    let text = app.store.read_all(&card.digest, formats::card::MAX_CARD).await?;
+    Ok(formats::card::weight_difference(&String::from_utf8_lossy(&text)).is_some())
+}
+
+fn is_tokenizer(file: &File) -> bool {
+    file.path.as_str() == "tokenizer.json"
 }
 
 fn is_weights(file: &File) -> bool {

@@ -154,15 +154,19 @@ pub async fn find_base(db: &mut PgConnection, model_id: i64) -> Result<Option<Ba
     }))
 }
 
-/// Returns adapters that were not run because their base was not here, with their tips.
-pub async fn list_waiting_adapters(db: &mut PgConnection, base_id: i64) -> Result<Vec<(i64, i64)>, sqlx::Error> {
+/// Returns models that could not be run, or read no text, when this base was not here or not tested, with their tips:
+/// adapters, differences, files without a tokenizer.
+pub async fn list_waiting_for_base(db: &mut PgConnection, base_id: i64) -> Result<Vec<(i64, i64)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        select distinct ch.id, ch.head_revision_id as "head!" from claims c join models ch on ch.id = c.child_id
-        where c.parent_id = $1 and c.withdrawn_at is null and c.relation = 'adapter' and c.verdict <> 'contradicted'
-            and ch.kind = 'hosted' and ch.head_revision_id is not null and ch.smoke_verdict = 'skipped'
+        select distinct ch.id, ch.head_revision_id as "head!"
+        from claims c join models ch on ch.id = c.child_id join models p on p.id = c.parent_id
+        where c.parent_id = $1 and c.withdrawn_at is null and c.verdict <> 'contradicted'
+            and ch.kind = 'hosted' and ch.head_revision_id is not null and ch.smoke_verdict in ('skipped', 'passed', 'warned')
             and not exists (
-                select from smoke_tests s where s.revision_id = ch.head_revision_id and s.base_id = c.parent_id)
+                select from smoke_tests s where s.revision_id = ch.head_revision_id
+                    and (s.probe is not null or (s.base_id = p.id and s.id > (
+                        select min(b.id) from smoke_tests b where b.revision_id = p.head_revision_id))))
         "#,
         base_id,
     )

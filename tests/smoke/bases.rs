@@ -80,3 +80,59 @@ async fn a_derivative_is_compared_with_what_the_test_of_its_base_kept() {
     assert!(base["checks"].as_array().unwrap().iter().all(|check| check["id"] != "drift.kl"), "{base}");
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_model_without_a_tokenizer_is_read_with_its_bases_also_when_that_comes_later() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let mut silent = files::tuned(3);
+    silent.retain(|(path, _)| path != "tokenizer.json");
+    silent.extend(files::card("base_model: alice/base"));
+    bob.publish("bob/silent", &silent).await;
+    app.drain().await;
+    let alone = latest(&bob, "bob/silent").await;
+    assert_eq!(check(&alone, "tokenizer.loads")["status"], "skipped", "{alone}");
+    assert_eq!(check(&alone, "ppl.absolute")["status"], "skipped");
+    alice.publish("alice/base", &files::stories()).await;
+    app.drain().await;
+    let run = latest(&bob, "bob/silent").await;
+    let loads = check(&run, "tokenizer.loads");
+    assert!(loads["detail"].as_str().unwrap().ends_with("read with the base's"), "{loads}");
+    assert_eq!((&loads["status"], &check(&run, "ppl.absolute")["status"]), (&json!("passed"), &json!("passed")));
+    assert!(run["metrics"]["kl_base"].as_f64().is_some_and(|kl| kl > 0.0 && kl < 1.0), "{run}");
+    let tests = |answer: Value| answer["items"].as_array().unwrap().len();
+    let place = "/api/v1/models/bob/silent/smoke-tests";
+    let before = tests(bob.get(place).await.expect(200).json());
+    alice.post("/api/v1/models/alice/base/smoke-tests", json!({})).await.expect(202);
+    app.drain().await;
+    assert_eq!(tests(bob.get(place).await.expect(200).json()), before, "it no longer waits");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_difference_is_tested_on_its_base_and_no_claim_of_it_is_contradicted() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let says = "This \"delta model\" cannot be used directly: add it to the original LLaMA weights.";
+    let card = |text: &str| files::file("README.md", format!("---\nbase_model: alice/base\n---\n# Koala\n{text}\n"));
+    let with_card = |mut files: Files, text: &str| {
+        files.push(card(text));
+        files
+    };
+    bob.publish("bob/delta", &with_card(files::difference(3), says)).await;
+    app.drain().await;
+    assert_eq!(latest(&bob, "bob/delta").await["verdict"], "skipped");
+    alice.publish("alice/base", &files::stories()).await;
+    app.drain().await;
+    let run = latest(&bob, "bob/delta").await;
+    assert_eq!(check(&run, "adapter.fits")["status"], "passed", "{run}");
+    assert_eq!(check(&run, "ppl.absolute")["status"], "passed", "{run}");
+    bob.publish("bob/silent", &with_card(files::difference(4), "No word of what it is.")).await;
+    app.drain().await;
+    let verdict = async |model: &str| bob.model(model).await["lineage"]["parents"][0]["verdict"].clone();
+    assert_eq!(verdict("bob/delta").await, "unverifiable");
+    assert_eq!(verdict("bob/silent").await, "contradicted");
+    let model = bob.model("bob/delta").await;
+    assert!(model["flags"].to_string().contains("weight-difference"), "{model}");
+    app.finish().await;
+}

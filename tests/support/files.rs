@@ -54,6 +54,11 @@ pub(crate) fn tuned(seed: u64) -> Files {
     with_values(seed, |value, noise| value + 0.02 * value.abs() * noise)
 }
 
+/// What is to be added to the trained model to get [`tuned`].
+pub(crate) fn difference(seed: u64) -> Files {
+    with_values(seed, |value, noise| 0.02 * value.abs() * noise)
+}
+
 /// A model of the same shape whose values have nothing to do with it.
 pub(crate) fn impostor(seed: u64) -> Files {
     with_values(seed, |_, noise| 0.1 * noise)

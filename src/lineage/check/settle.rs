@@ -166,6 +166,15 @@ impl Bench<'_> {
             }
         };
         let found = self.verdict(member, parent, named.relation);
+        if found.verdict == Verdict::Contradicted && self.gathered.members[member].row.is_difference {
+            link.verdict = "unverifiable";
+            link.sentence = format!(
+                "Whether it descends from `{}` cannot be told: its card says that its weights are a difference, which \
+                 shows no trace of what it is to be added to.",
+                named.parent_name
+            );
+            return link;
+        }
         link.verdict = found.verdict.as_str();
         link.level = level(&found);
         link.confidence = confidence(&found);

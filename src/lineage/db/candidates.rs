@@ -106,6 +106,8 @@ pub(crate) struct Candidate {
     pub(crate) name: String,
     pub(crate) namespace_key: String,
     pub(crate) is_private: bool,
+    /// Its card says that its weights are a difference to another model's.
+    pub(crate) is_difference: bool,
     /// The model's first revision: what was seen earlier has a smaller one.
     pub(crate) first_revision_id: i64,
     pub(crate) blob: Vec<u8>,
@@ -160,6 +162,7 @@ pub(crate) async fn list_candidates(
         r#"
         select f.revision_id, f.model_id, m.namespace || '/' || m.name as "name!", m.namespace_key as "namespace_key!",
             m.visibility = 'private' as "is_private!", f.blob as "blob!",
+            m.flags @> '[{"code": "weight-difference"}]' as "is_difference!",
             (select min(r.id) from revisions r where r.model_id = m.id) as "first_revision_id!"
         from fingerprints f
         join models m on m.head_revision_id = f.revision_id

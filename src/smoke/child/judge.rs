@@ -36,12 +36,22 @@ pub(super) fn vocabulary(run: &mut Run, text: &Text, ids: &Ids, rows: usize) {
         let detail = format!("a special token has id {special}, the embedding has {rows} rows");
         return run.check("tokenizer.vocab_fits", Status::Warned, detail);
     }
-    let surplus = rows - 1 - largest;
-    if surplus > 1024.max(rows / 50) {
-        let detail = format!("the embedding has {surplus} rows more than there are tokens");
+    if is_surplus(rows, largest) {
+        let detail = format!("the embedding has {} rows more than there are tokens", rows - 1 - largest);
         return run.check("tokenizer.vocab_fits", Status::Warned, detail);
     }
     run.check("tokenizer.vocab_fits", Status::Passed, format!("every token has one of the {rows} rows"));
+}
+
+/// Whether a tokenizer has about as many tokens as there are rows of the embedding.
+pub(super) fn fits(text: &Text, rows: usize) -> bool {
+    let largest = text.largest().and_then(|(id, _)| usize::try_from(id).ok());
+    largest.is_some_and(|largest| largest < rows && !is_surplus(rows, largest))
+}
+
+/// Embeddings are rounded up; more rows than that have no token.
+fn is_surplus(rows: usize, largest: usize) -> bool {
+    rows - 1 - largest > 1024.max(rows / 50)
 }
 
 /// Judges whether text comes back from its tokens.

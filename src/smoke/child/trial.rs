@@ -75,10 +75,8 @@ fn decoder<'a>(subject: &'a Subject, plan: &'a Plan, memory: u64) -> Decoder<'a>
 }
 
 fn tokenizer(run: &mut Run, subject: &Subject, base: Option<&Folder>) -> Option<Text> {
-    // A model without a tokenizer of its own is read with its base's, if the words are as many.
-    let folders = subject.text.iter().chain(base);
     let mut found = None;
-    for dir in folders {
+    for dir in &subject.text {
         match text::load(dir) {
             Ok(Some(text)) => {
                 found = Some((dir, text));
@@ -91,10 +89,7 @@ fn tokenizer(run: &mut Run, subject: &Subject, base: Option<&Folder>) -> Option<
             }
         }
     }
-    let Some((dir, text)) = found else {
-        run.check("tokenizer.loads", Status::Skipped, "there is no tokenizer.json");
-        return None;
-    };
+    let Some((dir, text)) = found else { return lent(run, subject, base) };
     run.check("tokenizer.loads", Status::Passed, "tokenizer.json loads");
     if let Ok(plan) = &subject.plan {
         judge::vocabulary(run, &text, &subject.ids, plan.embedding.tokens.rows);
@@ -102,6 +97,25 @@ fn tokenizer(run: &mut Run, subject: &Subject, base: Option<&Folder>) -> Option<
     judge::roundtrip(run, &text);
     template::check(run, dir, &text);
     Some(text)
+}
+
+/// A model without a tokenizer of its own is read with its base's, if the words are as many. What is wrong with that is no
+/// fault of the model.
+fn lent(run: &mut Run, subject: &Subject, base: Option<&Folder>) -> Option<Text> {
+    let text = base.map(text::load).transpose();
+    let rows = subject.plan.as_ref().ok().map(|plan| plan.embedding.tokens.rows);
+    let (detail, text) = match text {
+        Err(reason) => (format!("there is no tokenizer.json, and the base's is of no use: {reason}"), None),
+        Ok(None | Some(None)) => ("there is no tokenizer.json".to_owned(), None),
+        Ok(Some(Some(text))) => match rows {
+            Some(rows) if !judge::fits(&text, rows) => {
+                (format!("there is no tokenizer.json, and the base's has other words than the {rows} rows"), None)
+            }
+            _ => ("there is no tokenizer.json; text is read with the base's".to_owned(), Some(text)),
+        },
+    };
+    run.check("tokenizer.loads", if text.is_some() { Status::Passed } else { Status::Skipped }, detail);
+    text
 }
 
 /// Runs the model on given tokens and hands out what it says.

@@ -6,6 +6,7 @@ use super::{Subject, base, fit, read_all, report_parse, unknown};
 use crate::{
     formats::{
         adapter::{self as adapter_config, AdapterConfig},
+        card::{self, WeightDifference},
         config::ModelConfig,
     },
     smoke::{
@@ -108,35 +109,14 @@ fn on_base(
     Subject { tensors: base.tensors, overlay, is_adapter: true, is_difference: false, plan, ids, text }
 }
 
-/// How a difference to a base is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Difference {
-    /// New tokens are differences to the average token, not to zero.
-    mean_for_new: bool,
-}
-
 /// Most of a card that is read.
 const MAX_CARD: u64 = 1024 * 1024;
 
-/// Recognizes, by its card, a model that was released as a difference to LLaMA.
-pub(super) fn recognize(dir: &Folder) -> Option<Difference> {
+/// Recognizes, by its card, a model that was released as a difference to another.
+pub(super) fn recognize(dir: &Folder) -> Option<WeightDifference> {
     // A card that cannot be read says nothing.
     let card = dir.read_capped("README.md", MAX_CARD).ok().flatten()?;
-    let card = String::from_utf8_lossy(&card).to_lowercase();
-    let says = |phrases: &[&str]| phrases.iter().any(|phrase| card.contains(phrase));
-    let is_alpaca = says(&["weight diff", "weight_diff", "weight-diff", "wdiff"]);
-    let is_delta = says(&["delta model", "delta weights", "weight delta", "delta-v", "diff weights"])
-        && says(&["llama", "base weights", "original weights"])
-        && says(&[
-            "cannot be used directly",
-            "can not be used directly",
-            "apply it on top",
-            "apply the delta",
-            "apply_delta",
-            "add",
-            "recover",
-        ]);
-    (is_alpaca || is_delta).then_some(Difference { mean_for_new: is_alpaca })
+    card::weight_difference(&String::from_utf8_lossy(&card))
 }
 
 /// Adds a difference to its base, or says that it needs one.
@@ -146,7 +126,7 @@ pub(super) fn difference(
     base: Option<&Folder>,
     tensors: Tensors,
     config: &ModelConfig,
-    difference: Difference,
+    difference: WeightDifference,
 ) -> Subject {
     let subject = summed(run, dir, base, tensors, config, difference);
     Subject { is_difference: true, ..subject }
@@ -158,7 +138,7 @@ fn summed(
     base: Option<&Folder>,
     tensors: Tensors,
     config: &ModelConfig,
-    difference: Difference,
+    difference: WeightDifference,
 ) -> Subject {
     run.metric("is_difference", true);
     let Some(base_dir) = base else {
