@@ -130,7 +130,7 @@ impl Herd<'_> {
     }
 
     fn tune(&mut self, name: &str, parent: &Weights, text: &str, seed: u64) -> Result<Weights, Error> {
-        let course = Course { steps: self.effort.tune, rate: 1.6e-3, seed };
+        let course = Course { steps: self.effort.tune, rate: 1e-3, seed };
         self.train(name, parent, &text::rehearsed(text), course)
     }
 
