@@ -79,6 +79,7 @@ async fn keeps_the_contract(app: &TestApp) {
     }
     refuses_other_content(&alice).await;
     resumes(&alice).await;
+    tests_weights(app, &alice).await;
     let report = app.fsck().await;
     assert_eq!(report["unreferenced"], 0, "{report}");
     collects(app, &alice).await;
@@ -115,6 +116,20 @@ async fn resumes(alice: &Caller) {
         send(request.body(content[first..last].to_vec())).await.expect(status);
     }
     assert!(alice.get(&url).await.expect(200).body == content);
+}
+
+/// Weights are tested where they lie, with what was summed when they came and without.
+async fn tests_weights(app: &TestApp, alice: &Caller) {
+    alice.publish("alice/stories", &files::stories()).await;
+    app.drain().await;
+    app.sql("delete from weight_statistics").await;
+    alice.post("/api/v1/models/alice/stories/smoke-tests", json!({})).await.expect(202);
+    app.drain().await;
+    let tests = alice.get("/api/v1/models/alice/stories/smoke-tests").await.expect(200).json();
+    let (read, summed) = (&tests["items"][0], &tests["items"][1]);
+    assert_eq!((&read["verdict"], &summed["verdict"]), (&json!("passed"), &json!("passed")), "{tests}");
+    let bytes = |test: &serde_json::Value| test["metrics"]["bytes_read"].as_u64().unwrap();
+    assert!(bytes(read) > bytes(summed) && bytes(summed) > 1 << 20, "{} {}", bytes(read), bytes(summed));
 }
 
 /// Only what no model names is removed, and only when it is old enough.
