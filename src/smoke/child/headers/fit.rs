@@ -33,11 +33,12 @@ pub(super) fn plan(run: &mut Run, config: &ModelConfig, tensors: &Tensors, origi
         return Err(super::unknown(run, &reason));
     }
     run.check("arch.known", Status::Passed, format!("{architecture}, {} layers", plan.depth()));
-    depth(run, &plan);
-    missing(run, &plan);
+    let source = origin.source();
+    depth(run, &plan, source);
+    missing(run, &plan, source);
     unexpected(run, &plan, tensors);
     dtype(run, config, tensors);
-    if run.failed() { Err("config.json and the tensors do not fit each other".to_owned()) } else { Ok(plan) }
+    if run.failed() { Err(format!("{source} and the tensors do not fit each other")) } else { Ok(plan) }
 }
 
 /// Reports why there is no plan.
@@ -68,22 +69,22 @@ fn packed(tensors: &Tensors) -> Option<String> {
     Some(format!("`{name}`: weights quantized as {method} are not run, only checked"))
 }
 
-fn depth(run: &mut Run, plan: &Plan) {
+fn depth(run: &mut Run, plan: &Plan, source: &str) {
     let (said, found) = (plan.depth(), plan.found.layers);
     if said == found && said > 0 {
-        return run.check("layers.count", Status::Passed, format!("{said} layers, as config.json says"));
+        return run.check("layers.count", Status::Passed, format!("{said} layers, as {source} says"));
     }
-    run.check("layers.count", Status::Failed, format!("config.json says {said} layers, the files hold {found}"));
+    run.check("layers.count", Status::Failed, format!("{source} says {said} layers, the files hold {found}"));
 }
 
-fn missing(run: &mut Run, plan: &Plan) {
+fn missing(run: &mut Run, plan: &Plan, source: &str) {
     let missing: Vec<String> = plan.found.missing.iter().map(|name| format!("`{name}` is missing")).collect();
     match missing.as_slice() {
         [] => run.check("tensors.missing", Status::Passed, "no tensor is missing"),
         names => run.check("tensors.missing", Status::Failed, named(names)),
     }
     match plan.found.misshaped.as_slice() {
-        [] => run.check("tensors.shape", Status::Passed, "all shapes are as config.json says"),
+        [] => run.check("tensors.shape", Status::Passed, format!("all shapes are as {source} says")),
         reasons => run.check("tensors.shape", Status::Failed, named(reasons)),
     }
 }

@@ -244,8 +244,8 @@ impl<'a> Builder<'a> {
         let same = entry.shape.len() == shape.len()
             && entry.shape.iter().zip(shape).all(|(found, expected)| *found == *expected as u64);
         if !same {
-            let found = &entry.shape;
-            self.found.misshaped.push(format!("`{name}` has shape {found:?}, config.json asks for {shape:?}"));
+            let (found, source) = (&entry.shape, self.origin.source());
+            self.found.misshaped.push(format!("`{name}` has shape {found:?}, {source} asks for {shape:?}"));
         }
     }
 }

@@ -89,6 +89,16 @@ pub(super) enum Origin {
     Gguf,
 }
 
+impl Origin {
+    /// Where the shape of the model is written down.
+    pub(super) fn source(self) -> &'static str {
+        match self {
+            Self::Transformers => "config.json",
+            Self::Gguf => "the metadata",
+        }
+    }
+}
+
 /// Why no plan can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
