@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use super::{Error, File, db::Facts, inspect};
 use crate::{
+    db::without_nul,
     formats::{self, FileKind, card, config},
     storage::BlobStore,
 };
@@ -19,6 +20,8 @@ pub(super) async fn gather(db: &mut PgConnection, store: &BlobStore, files: &[Fi
     read_config(store, files, &mut facts, &mut flags).await?;
     read_weights(db, store, files, &mut facts, &mut flags).await?;
     facts.flags = Value::Array(flags);
+    let facts = serde_json::to_value(facts).and_then(|facts| serde_json::from_value(without_nul(facts)));
+    let facts = facts.unwrap_or_default();
     Ok(facts)
 }
 

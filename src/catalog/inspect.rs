@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use super::{Error, File, db};
 use crate::{
+    db::without_nul,
     digest::Digest,
     formats::{self, FileKind, TensorEntry, gguf, pickle, safetensors},
     storage::BlobStore,
@@ -30,6 +31,7 @@ pub async fn inspect(db: &mut PgConnection, store: &BlobStore, file: &File) -> R
         FileKind::Gguf => read_gguf_summary(store, &file.digest, size).await?,
         _ => scan_pickle(store, &file.digest, size).await?,
     };
+    let summary = without_nul(summary);
     db::insert_inspection(db, &file.digest, &summary).await?;
     Ok(Some(summary))
 }

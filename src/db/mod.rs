@@ -2,6 +2,7 @@
 
 pub mod embedded;
 mod queries;
+mod text;
 
 use std::{
     path::PathBuf,
@@ -16,6 +17,7 @@ use sqlx::{
 use crate::config::DataOptions;
 pub use embedded::Cluster;
 pub use queries::data_version;
+pub use text::{text_without_nul, without_nul};
 
 /// What can go wrong before the first query.
 #[derive(Debug, thiserror::Error)]

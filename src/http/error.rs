@@ -179,14 +179,25 @@ impl From<name::Error> for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
+        Self::database(&error)
+    }
+}
+
+impl ApiError {
+    /// What a failure of the database means to whoever asked.
+    fn database(error: &sqlx::Error) -> Self {
         const DEADLOCK: &str = "40P01";
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        let is_deadlock = code.is_some_and(|code| code == DEADLOCK);
-        if is_deadlock || matches!(error, sqlx::Error::PoolTimedOut) {
+        /// Postgres has no NUL, in texts and in JSON.
+        const NUL: [&str; 2] = ["22021", "22P05"];
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
+        if code == DEADLOCK || matches!(error, sqlx::Error::PoolTimedOut) {
             let message = "the server is busy, try again in a moment";
             return Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message);
         }
-        Self::internal(&error)
+        if NUL.contains(&&*code) {
+            return Self::bad_request("a text holds the character NUL, which cannot be kept or searched for");
+        }
+        Self::internal(error)
     }
 }
 
@@ -201,7 +212,7 @@ impl From<auth::Error> for ApiError {
             E::NameTaken(_) | E::TokenTaken => (StatusCode::CONFLICT, "name-taken"),
             E::UserNotFound(_) => (StatusCode::NOT_FOUND, "user-not-found"),
             E::BadTokenValue | E::Name(_) => (StatusCode::BAD_REQUEST, "bad-name"),
-            E::Database(_) => return Self::internal(&error),
+            E::Database(cause) => return Self::database(cause),
         };
         Self::new(status, code, error.to_string())
     }

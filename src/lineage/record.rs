@@ -9,6 +9,7 @@ use super::{Error, Relation, db};
 use crate::{
     auth::Viewer,
     catalog::{self, File, Model, Revision, facts},
+    db::{text_without_nul, without_nul},
     formats::{self, FileKind, adapter, card, mergekit},
     name::ModelName,
     storage::BlobStore,
@@ -65,7 +66,7 @@ pub async fn record_from_files(
         }
     }
     if !said.flags.is_empty() {
-        db::add_flags(db, model.id, &Value::Array(said.flags)).await?;
+        db::add_flags(db, model.id, &without_nul(Value::Array(said.flags))).await?;
     }
     db::update_lineage_status(db, model.id).await
 }
@@ -159,6 +160,7 @@ fn settle(said: &mut Said, own: &ModelName) -> Vec<Stated> {
         }
         let confidence = if origin == "declared" { 0.8 } else { 0.7 };
         let key = (parent.key(), source);
+        let (revision, evidence) = (revision.map(|text| text_without_nul(&text)), without_nul(evidence));
         stated.insert(key, Stated { parent, revision, relation, origin, source, confidence, evidence });
     }
     stated.into_values().collect()

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, types::time::OffsetDateTime};
 
 use super::{Check, Record, Relation, Report, Status, statistics::OfFile};
-use crate::{auth::Viewer, digest::Digest};
+use crate::{auth::Viewer, db::without_nul, digest::Digest};
 
 /// Largest record that is unpacked, in bytes.
 const MAX_RECORD: usize = 4 << 20;
@@ -287,15 +287,6 @@ pub async fn find_verdict(db: &mut PgConnection, revision_id: i64) -> Result<Opt
 /// A constraint lets nothing else in than the five words.
 fn status(word: &str) -> Status {
     serde_json::from_value(Value::from(word)).unwrap_or(Status::Error)
-}
-
-fn without_nul(value: Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(text.replace('\0', "\u{fffd}")),
-        Value::Array(items) => items.into_iter().map(without_nul).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, without_nul(value))).collect(),
-        other => other,
-    }
 }
 
 /// Returns what a namespace (lower case) does with revisions that do not pass.

@@ -5,4 +5,5 @@ mod commands;
 mod crowd;
 mod downloads;
 mod names;
+mod nul;
 mod resume;

@@ -255,7 +255,7 @@ pub(crate) async fn set_head(db: &mut PgConnection, model_id: i64, revision_id: 
 }
 
 /// What a model's files say about it, as the lists show it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Facts {
     pub(crate) description: String,
     pub(crate) license: Option<String>,

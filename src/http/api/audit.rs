@@ -178,6 +178,11 @@ async fn find_scope(
     caller: &Caller,
     query: &AuditQuery,
 ) -> ApiResult<(ReportScope, Option<String>)> {
+    // A report that streams cannot be refused once it has begun.
+    let texts = [&query.scope, &query.severity, &query.rule, &query.license];
+    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+        return Err(ApiError::bad_request("a filter holds the character NUL, which is in no name"));
+    }
     let scope = query.scope.as_deref().filter(|scope| !scope.is_empty());
     let model = match scope.and_then(|scope| scope.split_once('/')) {
         Some((ns, name)) => {
