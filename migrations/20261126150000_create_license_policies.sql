@@ -52,6 +52,9 @@ create index waivers_namespace_idx on waivers (lower(namespace)) where revoked_a
 alter table findings add column waiver_id bigint references waivers (id) on delete set null; -- null: not accepted
 create index findings_waiver_id_idx on findings (waiver_id) where waiver_id is not null;
 
+alter table models add column is_license_held boolean not null default false;
+comment on column models.is_license_held is 'The policy of its namespace keeps its files back because of its license findings.';
+
 create table position_changes (
     id bigint generated always as identity primary key,
     model_id bigint not null references models (id) on delete cascade,
