@@ -14,6 +14,7 @@ pub mod passing;
 pub mod pickle;
 pub mod quants;
 pub mod safetensors;
+pub mod scan;
 pub mod shards;
 
 use std::collections::BTreeMap;
