@@ -290,6 +290,7 @@ impl From<lineage::Error> for ApiError {
             E::Database(error) => return error.into(),
             E::Storage(error) => return error.into(),
             E::Auth(error) => return error.into(),
+            E::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             E::NoReason(_) => (StatusCode::BAD_REQUEST, "no-reason"),
             E::UnknownPolicy(_) => (StatusCode::BAD_REQUEST, "unknown-policy"),
             E::Weights(_) => return Self::internal(&error),

@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::PgConnection;
-use tokio::sync::Semaphore;
+use sqlx::PgPool;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
     Error, Relation,
@@ -24,6 +24,8 @@ use crate::{auth::Viewer, storage::BlobStore};
 
 /// Answers that are worked out at the same time: anybody may ask, and each takes seconds of a core at worst.
 static TURNS: Semaphore = Semaphore::const_new(2);
+/// Callers that may wait for a turn, each with a fingerprint of up to 16 MiB in memory.
+static WAITING: Semaphore = Semaphore::const_new(16);
 /// Relatives that are told.
 const MOST_TOLD: usize = 25;
 
@@ -67,24 +69,51 @@ pub struct Identified {
     pub algorithm: i32,
 }
 
+/// The right to work out an answer.
+#[must_use]
+pub struct Turn {
+    _permit: SemaphorePermit<'static>,
+}
+
+/// Waits for a turn; to be taken before anything else that is scarce, a connection to the database above all.
+///
+/// [`Error::Busy`] when as many as may wait are waiting already.
+pub async fn take_turn() -> Result<Turn, Error> {
+    let _place = WAITING.try_acquire().map_err(|_| Error::Busy)?;
+    let permit = TURNS.acquire().await.expect("turns are never closed");
+    Ok(Turn { _permit: permit })
+}
+
 /// Says what a fingerprint is of, as far as the viewer may read what is here. Nothing is kept.
+///
+/// Takes the pool, not a connection: none is held while prints come from the store and while the answer is worked out.
 pub async fn identify(
-    db: &mut PgConnection,
+    db: &PgPool,
     store: &BlobStore,
     cache: &PrintCache,
     print: Fingerprint,
     viewer: &Viewer,
+    turn: Turn,
 ) -> Result<Identified, Error> {
     let print = Arc::new(print);
-    let found = relatives::find_candidates(db, &print, &[], viewer).await?;
+    let found = {
+        let mut db = db.acquire().await?;
+        relatives::find_candidates(&mut db, &print, &[], viewer).await?
+    };
     let mut members = relatives::load(store, cache, found).await?;
     members.truncate(affordable(&print) - 1);
     members.sort_by_key(|member| (member.row.first_revision_id, member.row.revision_id));
     let ids: Vec<i64> = members.iter().map(|member| member.row.model_id).collect();
-    let standings = db::list_standings(db, &ids).await?;
-    let _turn = TURNS.acquire().await.expect("turns are never closed");
-    let answered = tokio::task::spawn_blocking(move || answer(&members, &print, &standings)).await;
-    answered.map_err(|panic| Error::Weights(std::io::Error::other(panic)))
+    let standings = {
+        let mut db = db.acquire().await?;
+        db::list_standings(&mut db, &ids).await?
+    };
+    let answered = tokio::task::spawn_blocking(move || {
+        // The turn ends with the work, also when the caller has left meanwhile.
+        let _turn = turn;
+        answer(&members, &print, &standings)
+    });
+    answered.await.map_err(|panic| Error::Weights(std::io::Error::other(panic)))
 }
 
 fn answer(members: &[Member], print: &Fingerprint, standings: &HashMap<i64, Standing>) -> Identified {

@@ -51,6 +51,9 @@ pub enum Error {
     /// A policy that is not known.
     #[error("`{0}` is not a policy, use one of: note, review, quarantine")]
     UnknownPolicy(String),
+    /// Too many ask at the same time.
+    #[error("too many fingerprints are being identified at this moment, try again in a few seconds")]
+    Busy,
     /// The caller may not.
     #[error(transparent)]
     Auth(#[from] crate::auth::Error),

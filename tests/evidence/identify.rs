@@ -73,3 +73,30 @@ async fn a_forged_fingerprint_is_refused_with_the_reason() {
     }
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_crowd_that_asks_what_it_has_keeps_nobody_else_waiting() {
+    let app = TestApp::spawn().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (weights, print) = (folder.path().join("model.safetensors"), folder.path().join("print"));
+    std::fs::write(&weights, Weights::base().to_bytes()).unwrap();
+    let arguments = ["identify", weights.to_str().unwrap(), "--save", print.to_str().unwrap()];
+    app.run(&arguments).await.expect(0);
+    let print = std::fs::read(print).unwrap();
+    let asks = (0..200).map(|_| send(app.anonymous().request(Method::POST, "/api/v1/identify").body(print.clone())));
+    let (answers, ()) = futures::join!(futures::future::join_all(asks), async {
+        for _ in 0..10 {
+            app.anonymous().get("/").await.expect(200);
+            app.anonymous().get("/readyz").await.expect(200);
+        }
+    });
+    let mut answered = 0;
+    for answer in answers {
+        match answer.status.as_u16() {
+            200 => answered += 1,
+            _ => answer.refused(503, "busy", "too many fingerprints"),
+        }
+    }
+    assert!(answered >= 2, "{answered} of 200 were answered");
+    app.finish().await;
+}

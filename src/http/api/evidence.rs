@@ -113,14 +113,14 @@ pub async fn post_identify(app: Data<App>, caller: Caller, body: Bytes) -> ApiRe
 
 /// Reads a fingerprint and says what it is of.
 pub(crate) async fn identify(app: &App, caller: &Caller, body: Bytes) -> ApiResult<Identified> {
+    let turn = identify::take_turn().await?;
     let read = tokio::task::spawn_blocking(move || Fingerprint::decode(&body)).await;
     let read = read.map_err(|panic| ApiError::internal(&panic))?;
     let print = read.map_err(|error| {
         let status = actix_web::http::StatusCode::BAD_REQUEST;
         ApiError::new(status, "bad-fingerprint", error.to_string())
     })?;
-    let mut db = app.db.acquire().await?;
-    Ok(identify::identify(&mut db, &app.store, &app.prints, print, &caller.viewer()).await?)
+    Ok(identify::identify(&app.db, &app.store, &app.prints, print, &caller.viewer(), turn).await?)
 }
 
 /// What a namespace does when a declared parent is contradicted.
