@@ -41,11 +41,22 @@ pub(super) fn walk(bytes: &[u8], within: &[String], report: &mut Report) -> bool
     true
 }
 
-/// Whether bytes walk as one pickle to its end and import something on the way: for files whose name says nothing.
-pub(super) fn is_program(bytes: &[u8]) -> bool {
+/// Whether bytes walk as a pickle that imports something, or may do so further on if they are `cut` short: for files
+/// whose names say nothing. With `eager` it need not have come to its end.
+pub(super) fn may_be_program(bytes: &[u8], cut: bool, eager: bool) -> bool {
     let mut report = Report::default();
-    let ended = Walk::new(bytes, 0, &[], &mut report).run().is_ok();
-    ended && !report.imports.is_empty()
+    let mut walk = Walk::new(bytes, 0, &[], &mut report);
+    let (ended, starved) = (walk.run().is_ok(), walk.starved);
+    // The first byte of newer protocols is no text's: what such a pickle imported before it stopped, it ran.
+    let newer = eager || bytes.first() == Some(&0x80);
+    (starved && cut) || ((ended || newer) && !report.imports.is_empty())
+}
+
+/// Whether not even the first opcode is one.
+pub(super) fn begins_otherwise(bytes: &[u8]) -> bool {
+    let mut report = Report::default();
+    let stopped_at = Walk::new(bytes, 0, &[], &mut report).run().err().map(|(at, _)| at);
+    bytes.first() != Some(&0x80) && stopped_at == Some(0) && report.imports.is_empty()
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -93,6 +104,8 @@ struct Walk<'a> {
     shape: Option<u64>,
     dtype: Option<u32>,
     aligned: bool,
+    /// The walk wanted more bytes than there are.
+    starved: bool,
     within: &'a [String],
     report: &'a mut Report,
 }
@@ -101,7 +114,21 @@ impl<'a> Walk<'a> {
     fn new(bytes: &'a [u8], at: usize, within: &'a [String], report: &'a mut Report) -> Self {
         let (stack, marks, memo) = (Vec::new(), Vec::new(), Vec::new());
         let (shape, dtype, aligned) = (None, None, false);
-        Self { bytes, at, opcode_at: at, stack, marks, memo, memorized: 0, shape, dtype, aligned, within, report }
+        Self {
+            bytes,
+            at,
+            opcode_at: at,
+            stack,
+            marks,
+            memo,
+            memorized: 0,
+            shape,
+            dtype,
+            aligned,
+            starved: false,
+            within,
+            report,
+        }
     }
 
     fn run(&mut self) -> Result<usize, Stop> {
@@ -217,8 +244,8 @@ impl<'a> Walk<'a> {
             }
             b'i' => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.import("INST", &text(module), &text(name));
                 self.pop_mark()?;
+                self.import("INST", &text(module), &text(name));
                 self.stack.push(Value::Other);
             }
             0x93 => self.stack_global()?,
@@ -258,7 +285,9 @@ impl<'a> Walk<'a> {
     }
 
     fn byte(&mut self) -> Result<u8, Stop> {
-        let byte = self.bytes.get(self.at).copied().ok_or_else(|| self.stop("the pickle has no end"))?;
+        let byte = self.bytes.get(self.at).copied();
+        self.starved |= byte.is_none();
+        let byte = byte.ok_or_else(|| self.stop("the pickle has no end"))?;
         self.at += 1;
         Ok(byte)
     }
@@ -266,6 +295,7 @@ impl<'a> Walk<'a> {
     fn slice(&mut self, length: u64) -> Result<&'a [u8], Stop> {
         let end = usize::try_from(length).ok().and_then(|length| self.at.checked_add(length));
         let slice = end.and_then(|end| self.bytes.get(self.at..end));
+        self.starved |= slice.is_none();
         let slice = slice.ok_or_else(|| self.stop(&format!("{length} bytes are claimed that are not there")))?;
         self.at += slice.len();
         Ok(slice)
@@ -281,7 +311,9 @@ impl<'a> Walk<'a> {
 
     fn line(&mut self) -> Result<&'a [u8], Stop> {
         let rest = &self.bytes[self.at..];
-        let length = rest.iter().position(|byte| *byte == b'\n').ok_or_else(|| self.stop("a line has no end"))?;
+        let length = rest.iter().position(|byte| *byte == b'\n');
+        self.starved |= length.is_none();
+        let length = length.ok_or_else(|| self.stop("a line has no end"))?;
         self.at += length + 1;
         Ok(&rest[..length])
     }

@@ -92,3 +92,85 @@ fn the_gravest_findings_are_kept() {
     let report = scan(&bytes.as_slice(), ReadAs::Pickle).unwrap();
     assert_eq!((report.danger(), report.findings.len()), (Danger::Dangerous, MAX_FINDINGS));
 }
+
+const HARM: &[u8] = b"cos\nsystem\n(S'id'\ntR.";
+
+/// A zip of stored members.
+fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for (name, bytes) in members {
+        let lengths = [u32::try_from(bytes.len()).unwrap().to_le_bytes(); 2].concat();
+        let name_length = u16::try_from(name.len()).unwrap().to_le_bytes();
+        let fields = [&[20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &lengths, &name_length, &[0, 0]].concat();
+        let at = u32::try_from(out.len()).unwrap().to_le_bytes();
+        directory.extend([b"PK\x01\x02\x14\x00", &fields[..], &[0; 10], &at, name.as_bytes()].concat());
+        out.extend([b"PK\x03\x04", &fields[..], name.as_bytes(), bytes].concat());
+    }
+    let (at, length) = (u32::try_from(out.len()).unwrap(), u32::try_from(directory.len()).unwrap());
+    let count = u16::try_from(members.len()).unwrap().to_le_bytes();
+    out.extend(directory);
+    out.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count, &length.to_le_bytes(), &at.to_le_bytes(), &[0, 0]].concat());
+    out
+}
+
+#[test]
+fn archives_are_looked_into_whatever_their_members_are_called() {
+    let crowd: Vec<(String, &[u8])> = (0..100).map(|index| (format!("a/{index}.pkl"), &b"N."[..])).collect();
+    let mut crowd: Vec<(&str, &[u8])> = crowd.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
+    crowd.push(("a/data.pkl", HARM));
+    let empty_zip = zip(&[]);
+    let gzip = {
+        let mut encoder = flate2::read::GzEncoder::new(HARM, flate2::Compression::default());
+        let mut out = Vec::new();
+        io::Read::read_to_end(&mut encoder, &mut out).unwrap();
+        out
+    };
+    let cases = [
+        ("after a crowd", zip(&crowd)),
+        ("under another name", zip(&[("a/weights.txt", HARM)])),
+        ("zip in zip", zip(&[("inner", &zip(&[("b", HARM)]))])),
+        ("behind it an empty zip", [HARM, &empty_zip].concat()),
+        ("gzip", gzip.clone()),
+        ("gzip in zip", zip(&[("inner", &gzip)])),
+        ("array of objects", [b"\x93NUMPY\x01\x00\x10\x00{'descr': '|O'}\n", HARM].concat()),
+        ("begins as GGUF", [b"GGUF00000", HARM].concat()),
+    ];
+    for (name, bytes) in cases {
+        assert_eq!(danger(&bytes, ReadAs::Pickle), Danger::Dangerous, "{name}");
+        assert_eq!(danger(&bytes, ReadAs::Any), Danger::Dangerous, "{name}, under another name");
+    }
+    let sound = zip(&[("a/data.pkl", b"\x80\x02}."), ("a/data/0", &[0; 64]), ("a/version", b"3\n")]);
+    assert_eq!(scan(&sound.as_slice(), ReadAs::Pickle).unwrap().findings, []);
+}
+
+#[test]
+fn archives_that_cannot_be_followed_are_suspicious() {
+    let hidden = {
+        let two = zip(&[("first", HARM), ("second", b"N.")]);
+        let directory = two.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+        let mut out = two[..directory].to_vec();
+        out.extend(b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0");
+        out.extend(u32::try_from(directory).unwrap().to_le_bytes());
+        out.extend([0, 0]);
+        out
+    };
+    let deep = (0..5).fold(HARM.to_vec(), |inner, _| zip(&[("a", &inner)]));
+    let cases = [
+        ("no directory", b"PK\x03\x04 and nothing more".to_vec()),
+        ("members that no directory names", hidden),
+        ("too deep", deep),
+        ("packed otherwise", b"BZh91AY&SY".to_vec()),
+    ];
+    for (name, bytes) in cases {
+        assert_eq!(danger(&bytes, ReadAs::Pickle), Danger::Suspicious, "{name}");
+    }
+}
+
+#[test]
+fn code_that_loaders_run_is_named() {
+    let lambda = b"{\"layers\": [{\"class_name\": \"Lambda\"}]}";
+    assert_eq!(danger(&zip(&[("config.json", lambda)]), ReadAs::Any), Danger::Dangerous);
+    assert_eq!(danger(b"import os\n", ReadAs::Source), Danger::CustomCode);
+    assert_eq!(danger(b"{\"auto_map\": {\"AutoModel\": \"m.M\"}}", ReadAs::Config), Danger::CustomCode);
+    assert_eq!(danger(b"{\"model_type\": \"llama\"}", ReadAs::Config), Danger::Sound);
+}
