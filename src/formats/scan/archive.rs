@@ -57,7 +57,7 @@ impl Look<'_> {
             self.inflate(flate2::read::ZlibDecoder::new(bytes.as_slice()))
         };
         match inner {
-            Ok(inner) => self.inner(&inner.as_slice(), as_what, within.to_vec()),
+            Ok(inner) => self.inner(&inner.as_slice(), as_what, within),
             // Two bytes may look like compression by chance: only a name that says pickle makes that suspicious.
             Err(why) => {
                 if as_what == ReadAs::Pickle || bytes.starts_with(b"\x1f\x8b") {
@@ -80,13 +80,13 @@ impl Look<'_> {
         }
     }
 
-    fn inner(&mut self, content: &dyn Content, as_what: ReadAs, within: Vec<String>) -> io::Result<()> {
+    fn inner(&mut self, content: &dyn Content, as_what: ReadAs, within: &[String]) -> io::Result<()> {
         self.depth += 1;
         let outcome = if self.depth > MAX_DEPTH {
-            stopped(self.report, &within, 0, "too many archives lie in one another");
+            stopped(self.report, within, 0, "too many archives lie in one another");
             Ok(())
         } else {
-            self.content(content, as_what, &within).map(|_| ())
+            self.content(content, as_what, within).map(|_| ())
         };
         self.depth -= 1;
         outcome
@@ -187,11 +187,11 @@ impl Look<'_> {
         }
         let part = Part { content, range: data..end };
         match member.method {
-            0 => self.inner(&part, read_as(&member.name), within)?,
+            0 => self.inner(&part, read_as(&member.name), &within)?,
             8 if member.packed <= MAX_WALKED => {
                 let packed = part.read(0..member.packed)?;
                 match self.inflate(flate2::read::DeflateDecoder::new(packed.as_slice())) {
-                    Ok(inner) => self.inner(&inner.as_slice(), read_as(&member.name), within)?,
+                    Ok(inner) => self.inner(&inner.as_slice(), read_as(&member.name), &within)?,
                     Err(why) => stopped(self.report, &within, 0, why),
                 }
             }
@@ -222,8 +222,8 @@ impl Look<'_> {
             let name = String::from_utf8_lossy(name).into_owned();
             // The one name without an ending under which PyTorch's oldest layout keeps a pickle.
             let as_what = if name == "pickle" { ReadAs::Pickle } else { read_as(&name) };
-            let within = within.iter().cloned().chain([name]).collect();
-            self.inner(&Part { content, range: at + 512..end }, as_what, within)?;
+            let within: Vec<String> = within.iter().cloned().chain([name]).collect();
+            self.inner(&Part { content, range: at + 512..end }, as_what, &within)?;
             at = end.next_multiple_of(512);
         }
         Ok(())
