@@ -310,6 +310,12 @@ impl Look<'_> {
         if read_as != ReadAs::Pickle && !pickle::may_be_program(head, content.length() > HEAD, false) {
             return Ok(other);
         }
+        // Members may lie over one another: what is read is counted each time.
+        self.unpacked_left = self.unpacked_left.saturating_sub(content.length().min(MAX_WALKED));
+        if self.unpacked_left == 0 {
+            self.stopped(within, "the archive holds more than is looked into");
+            return Ok(other);
+        }
         let long = content.length() > MAX_WALKED;
         let bytes = content.read(0..content.length().min(MAX_WALKED))?;
         if read_as != ReadAs::Pickle && !pickle::may_be_program(&bytes, long, false) {
