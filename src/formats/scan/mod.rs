@@ -3,6 +3,9 @@
 //! Files are recognized by their content, never by their name alone. Nothing here unpickles, imports or decompresses
 //! without a bound. What was not walked to its end is at least [`Danger::Suspicious`], and says where the walk stopped.
 
+mod names;
+mod pickle;
+
 use std::{io, ops::Range};
 
 use serde::{Deserialize, Serialize};
@@ -99,6 +102,24 @@ impl Report {
     pub fn danger(&self) -> Danger {
         self.findings.iter().map(|finding| finding.danger).max().unwrap_or(Danger::Sound)
     }
+
+    fn add(&mut self, danger: Danger, within: &[String], offset: u64, what: What) {
+        if self.findings.len() >= MAX_FINDINGS {
+            // The gravest are kept: a crowd of mild ones must not hide them.
+            let mildest = self.findings.iter_mut().min_by_key(|finding| finding.danger);
+            if let Some(mildest) = mildest.filter(|mildest| mildest.danger < danger) {
+                *mildest = Finding { danger, within: within.to_vec(), offset, what };
+            }
+            return;
+        }
+        self.findings.push(Finding { danger, within: within.to_vec(), offset, what });
+    }
+
+    fn import(&mut self, name: String) {
+        if self.imports.len() < MAX_FINDINGS && !self.imports.contains(&name) {
+            self.imports.push(name);
+        }
+    }
 }
 
 /// Bytes of a file that can be read at any place.
@@ -109,7 +130,7 @@ pub trait Content {
     fn read(&self, range: Range<u64>) -> io::Result<Vec<u8>>;
 }
 
-impl Content for [u8] {
+impl Content for &[u8] {
     fn length(&self) -> u64 {
         self.len() as u64
     }
@@ -134,8 +155,26 @@ pub fn read_as(path: &str) -> ReadAs {
     }
 }
 
+/// Most bytes of one content that are walked; what is longer is said to have been walked in part.
+const MAX_WALKED: u64 = 64 << 20;
+
 /// Looks into a file. Errors are those of reading it; what its bytes say is never an error.
 pub fn scan(content: &dyn Content, read_as: ReadAs) -> io::Result<Report> {
-    let _ = (content, read_as);
-    Ok(Report::default())
+    let mut report = Report::default();
+    let bytes = content.read(0..content.length().min(MAX_WALKED))?;
+    look(&bytes, read_as, &[], &mut report);
+    Ok(report)
 }
+
+fn look(bytes: &[u8], read_as: ReadAs, within: &[String], report: &mut Report) {
+    if read_as == ReadAs::Pickle
+        || (bytes.first() == Some(&0x80) && bytes.get(1).is_some_and(|version| *version <= 5))
+        || pickle::is_program(bytes)
+    {
+        "pickle".clone_into(&mut report.content);
+        pickle::walk(bytes, within, report);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+use super::*;
+
+fn danger(bytes: &[u8], read_as: ReadAs) -> Danger {
+    scan(&bytes, read_as).unwrap().danger()
+}
+
+#[test]
+fn imports_are_found_however_the_stack_was_arranged() {
+    let cases: &[(&str, &[u8])] = &[
+        ("plain", b"cos\nsystem\n(S'id'\ntR."),
+        ("decoys popped", b"\x80\x04\x8c\x02os\x8c\x06system\x8c\x01a\x8c\x01b00\x93\x8c\x02id\x85R."),
+        ("decoys behind a mark", b"\x80\x04\x8c\x02os\x8c\x06system(\x8c\x01a\x8c\x01b1\x93\x8c\x02id\x85R."),
+        ("mark popped as a value", b"\x80\x04\x8c\x02os\x8c\x06system(0\x93\x8c\x02id\x85R."),
+        (
+            "memo overwritten",
+            b"\x80\x04\x8c\x01aq\x000\x8c\x02osq\x000\x8c\x06systemq\x010h\x00h\x01\x93\x8c\x02id\x85R.",
+        ),
+        ("memoized in order", b"\x80\x04\x8c\x02os\x940\x8c\x06system\x940h\x00h\x01\x93\x8c\x02id\x85R."),
+        ("escaped texts", b"\x80\x04S'\\x6fs'\nV\\u0073ystem\n\x93\x8c\x02id\x85R."),
+        ("dotted name in a known module", b"\x80\x04\x8c\x08argparse\x8c\x0a_os.system\x93\x8c\x02id\x85R."),
+        ("dotted name of torch", b"\x80\x04ctorch\nos.system\n."),
+        ("dotted name by GLOBAL", b"\x80\x04cargparse\n_os.system\n\x8c\x02id\x85R."),
+        ("INST", b"(S'id'\nios\nsystem\n."),
+        ("OBJ", b"(cos\nsystem\nS'id'\no."),
+        ("second pickle without PROTO", b"N.cos\nsystem\n(S'id'\ntR."),
+        ("eval", b"cbuiltins\neval\n(S'1'\ntR."),
+        ("before an early end", b"cos\nsystem\n(S'id'\ntR"),
+    ];
+    for (name, bytes) in cases {
+        assert_eq!(danger(bytes, ReadAs::Pickle), Danger::Dangerous, "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_followed_is_suspicious() {
+    let cases: &[(&str, &[u8])] = &[
+        ("unknown name", b"\x80\x02cmy_models.net\nNet\n)R."),
+        ("names that are no text", b"\x80\x04K\x01K\x02\x93."),
+        ("extension registry", b"\x80\x02\x82\x05."),
+        ("unknown opcode", b"\x80\x02N\xff."),
+        ("no end", b"\x80\x02N"),
+        ("unknown protocol", b"\x80\x09N."),
+        ("bytes behind the pickle", b"\x80\x02N.\xff\xfe\xfd"),
+        ("a text longer than the file", b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xffa."),
+        ("memo entry that was never put", b"\x80\x02h\x07."),
+        ("memo entry far away", b"\x80\x02Nr\xff\xff\xff\xff."),
+        ("state put into a class", b"\x80\x02ccollections\nOrderedDict\n}b."),
+    ];
+    for (name, bytes) in cases {
+        assert_eq!(danger(bytes, ReadAs::Pickle), Danger::Suspicious, "{name}");
+    }
+}
+
+#[test]
+fn weights_are_sound() {
+    const MAGIC: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+    let state: &[u8] = b"\x80\x02ccollections\nOrderedDict\nq\x00)Rq\x01X\x01\x00\x00\x00wq\x02ctorch._utils\n_rebuild_tensor_v2\nq\x03((X\x07\x00\x00\x00storageq\x04ctorch\nFloatStorage\nq\x05X\x01\x00\x00\x000q\x06X\x03\x00\x00\x00cpuq\x07K\x04tq\x08QK\x00K\x04\x85q\tK\x01\x85q\n\x89h\x00)Rq\x0btq\x0cRq\rs.";
+    let old: Vec<u8> =
+        [MAGIC, b"\x80\x02M\xe9\x03.", b"\x80\x02}.", state, b"\x80\x02].", b"\xff\x93cos\nsystem\n"].concat();
+    let scalar: &[u8] =
+        b"\x80\x04cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(U\x02f8\x89\x88tR(K\x03tbC\x08abcdefghtR.";
+    let cases: &[(&str, &[u8])] = &[
+        ("state dict", state),
+        ("old layout of torch", &old),
+        ("scalar of numpy", scalar),
+        ("dict of protocol 0", b"(dp0\nS'a'\np1\nI1\ns."),
+        ("two pickles", b"\x80\x02N.\x80\x02N."),
+    ];
+    for (name, bytes) in cases {
+        let report = scan(bytes, ReadAs::Pickle).unwrap();
+        assert_eq!(report.findings, [], "{name}");
+    }
+}
+
+#[test]
+fn old_layout_ends_quietly_only_after_its_five_pickles() {
+    let short = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02N.\xff\xff";
+    assert_eq!(danger(short, ReadAs::Pickle), Danger::Suspicious);
+}
+
+#[test]
+fn texts_are_no_pickles() {
+    for text in ["cats\nand dogs\n", "import os\n", "{\"a\": 1}\n", "(see the notes)\n", ""] {
+        assert_eq!(danger(text.as_bytes(), ReadAs::Any), Danger::Sound, "{text}");
+    }
+}
+
+#[test]
+fn the_gravest_findings_are_kept() {
+    let mut bytes: Vec<u8> = b"cmine\nNet\n0".repeat(2 * MAX_FINDINGS);
+    bytes.extend(b"cos\nsystem\n.");
+    let report = scan(&bytes.as_slice(), ReadAs::Pickle).unwrap();
+    assert_eq!((report.danger(), report.findings.len()), (Danger::Dangerous, MAX_FINDINGS));
+}
