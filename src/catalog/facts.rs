@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::{Error, File, db::Facts, inspect};
+use super::{Error, File, db::Facts, inspect, scans};
 use crate::{
     db::without_nul,
     formats::{self, FileKind, card, config},
@@ -96,20 +96,22 @@ async fn read_weights(
     facts: &mut Facts,
     flags: &mut Vec<Value>,
 ) -> Result<(), Error> {
+    scans::scan_all(db, store, files).await?;
+    let reports = scans::find(db, files).await?;
+    flags.extend(scans::flags(files, &reports, None));
     let mut parameters = BTreeMap::<String, (u64, BTreeMap<String, u64>)>::new();
+    let is_pickle = |file: &File| formats::kind(file.path.as_str()) == FileKind::Pickle;
+    if files
+        .iter()
+        .zip(&reports)
+        .any(|(file, report)| is_pickle(file) && report.as_ref().is_some_and(|r| r.pickles > 0))
+    {
+        parameters.insert("pytorch".to_owned(), (0, BTreeMap::new()));
+    }
     for file in files {
         let Some(summary) = inspect::inspect(db, store, file).await? else { continue };
         if let Some(error) = summary["error"].as_str() {
             flags.push(flag("file-unreadable", format!("{}: {error}", file.path)));
-        }
-        match summary["danger"].as_str() {
-            Some("dangerous") => {
-                flags.push(flag("pickle-dangerous", format!("{} would run code when loaded", file.path)));
-            }
-            Some("suspicious") => {
-                flags.push(flag("pickle-suspicious", format!("{} imports more than weights need", file.path)));
-            }
-            _ => {}
         }
         let format = summary["format"].as_str().unwrap_or("binary").to_owned();
         if facts.architecture.is_none() {

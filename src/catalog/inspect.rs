@@ -1,39 +1,52 @@
-//! Looks into weight files as they are published: tensors, parameters, element types, what a pickle would import.
+//! Looks into weight files as they are published: tensors, parameters, element types.
+//! What loading a file would run is asked in [`super::scans`].
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::{Error, File, db};
+use super::{Error, File, db, scans};
 use crate::{
     db::without_nul,
     digest::Digest,
-    formats::{self, FileKind, TensorEntry, gguf, pickle, safetensors},
+    formats::{self, FileKind, TensorEntry, gguf, safetensors},
     storage::BlobStore,
 };
-
-/// Largest pickle that is scanned, in bytes; weights lie outside it.
-const MAX_PICKLE: u64 = 64 * 1024 * 1024;
 
 /// Returns what the parsers found in a file, looking into its blob when nobody has yet.
 ///
 /// `None` for kinds that are not looked into. A file that lies has `error` in its summary.
 pub async fn inspect(db: &mut PgConnection, store: &BlobStore, file: &File) -> Result<Option<Value>, Error> {
     let kind = formats::kind(file.path.as_str());
-    if !matches!(kind, FileKind::Safetensors | FileKind::Gguf | FileKind::Pickle) {
-        return Ok(None);
-    }
-    if let Some(known) = db::find_inspection(db, &file.digest).await? {
+    let Some(word) = word(kind) else { return Ok(None) };
+    // The kind is part of the question: the same bytes under another name are read by another parser.
+    if let Some(known) = db::find_inspection(db, &file.digest, word).await? {
         return Ok(Some(known));
     }
     let size = file.size.cast_unsigned();
     let summary = match kind {
         FileKind::Safetensors => weights("safetensors", read_safetensors(store, &file.digest, size).await?),
-        FileKind::Gguf => read_gguf_summary(store, &file.digest, size).await?,
-        _ => scan_pickle(store, &file.digest, size).await?,
+        _ => read_gguf_summary(store, &file.digest, size).await?,
     };
     let summary = without_nul(summary);
-    db::insert_inspection(db, &file.digest, &summary).await?;
+    db::insert_inspection(db, &file.digest, word, &summary).await?;
     Ok(Some(summary))
+}
+
+/// Returns what is known of a file without looking: what a parser found, or what a pickle imports.
+pub async fn known(db: &mut PgConnection, file: &File) -> Result<Option<Value>, Error> {
+    if let Some(word) = word(formats::kind(file.path.as_str())) {
+        return db::find_inspection(db, &file.digest, word).await;
+    }
+    let report = scans::find(db, std::slice::from_ref(file)).await?.pop().flatten();
+    Ok(report.map(|report| json!({ "format": report.content, "danger": report.danger(), "imports": report.imports })))
+}
+
+fn word(kind: FileKind) -> Option<&'static str> {
+    match kind {
+        FileKind::Safetensors => Some("safetensors"),
+        FileKind::Gguf => Some("gguf"),
+        _ => None,
+    }
 }
 
 /// Returns the tensors of a safetensors or GGUF blob, or says how the file lies.
@@ -102,78 +115,4 @@ fn weights(format: &str, tensors: Result<Vec<TensorEntry>, String>) -> Value {
             json!({ "format": format, "tensors": tensors.len(), "parameters": parameters, "dtypes": dtypes })
         }
     }
-}
-
-async fn scan_pickle(store: &BlobStore, digest: &Digest, size: u64) -> Result<Value, Error> {
-    let tail_length = size.min(pickle::ZIP_TAIL);
-    let tail = store.read_bytes(digest, size - tail_length..size).await?;
-    let Some((offset, length)) = pickle::zip_directory(&tail) else {
-        return Ok(if size > MAX_PICKLE {
-            scan_start(store, digest).await?
-        } else {
-            scan_bytes(&store.read_bytes(digest, 0..size).await?)
-        });
-    };
-    let fits = offset.checked_add(length).is_some_and(|end| end <= size) && length <= MAX_PICKLE;
-    if !fits {
-        return Ok(unscanned("its zip directory lies outside the file"));
-    }
-    let directory = store.read_bytes(digest, offset..offset + length).await?;
-    let members = pickle::zip_members(&directory, 100_000);
-    let pickles = members.iter().filter(|m| m.name.ends_with(".pkl") || m.name.ends_with(".pickle"));
-    let mut merged = pickle::Scan { imports: std::collections::BTreeMap::new(), stopped: None };
-    for member in pickles.take(64) {
-        match read_member(store, digest, size, member).await? {
-            Ok(bytes) => {
-                let scan = pickle::scan(&bytes);
-                merged.imports.extend(scan.imports);
-                merged.stopped = merged.stopped.or(scan.stopped);
-            }
-            Err(reason) => merged.stopped = Some(reason),
-        }
-    }
-    Ok(describe(&merged))
-}
-
-async fn read_member(
-    store: &BlobStore,
-    digest: &Digest,
-    size: u64,
-    member: &pickle::Member,
-) -> Result<Result<bytes::Bytes, String>, Error> {
-    if member.method != 0 {
-        return Ok(Err(format!("`{}` is compressed inside the archive and was not scanned", member.name)));
-    }
-    let fixed_end = member.header_offset.checked_add(30).filter(|end| *end <= size);
-    let Some(fixed_end) = fixed_end else { return Ok(Err(format!("`{}` lies outside the file", member.name))) };
-    let fixed = store.read_bytes(digest, member.header_offset..fixed_end).await?;
-    let two = |at: usize| fixed.get(at..at + 2).map_or(0, |b| u64::from(u16::from_le_bytes([b[0], b[1]])));
-    let start = fixed_end + two(26) + two(28);
-    let end = start.checked_add(member.stored).filter(|end| *end <= size && member.stored <= MAX_PICKLE);
-    let Some(end) = end else { return Ok(Err(format!("`{}` lies outside the file or is too large", member.name))) };
-    Ok(Ok(store.read_bytes(digest, start..end).await?))
-}
-
-async fn scan_start(store: &BlobStore, digest: &Digest) -> Result<Value, Error> {
-    let mut summary = scan_bytes(&store.read_bytes(digest, 0..MAX_PICKLE).await?);
-    if summary["stopped"].is_null() {
-        summary["stopped"] = json!(format!("only the first {MAX_PICKLE} bytes were scanned"));
-    }
-    Ok(summary)
-}
-
-fn scan_bytes(bytes: &[u8]) -> Value {
-    // Most `.bin` files that are no zip begin with a protocol mark; others are not pickles at all.
-    if bytes.first().is_none_or(|first| *first != 0x80 && !b"(c]}".contains(first)) {
-        return json!({ "format": "binary" });
-    }
-    describe(&pickle::scan(bytes))
-}
-
-fn describe(scan: &pickle::Scan) -> Value {
-    json!({ "format": "pytorch", "danger": scan.danger(), "imports": scan.imports, "stopped": scan.stopped })
-}
-
-fn unscanned(reason: &str) -> Value {
-    json!({ "format": "pytorch", "danger": "suspicious", "imports": {}, "stopped": reason })
 }

@@ -8,6 +8,7 @@ pub mod db;
 pub mod facts;
 pub mod inspect;
 pub mod publish;
+pub mod scans;
 pub mod search;
 pub mod uploads;
 

@@ -7,10 +7,11 @@ use sqlx::PgConnection;
 use super::{
     Error, File, Model, RefKind, Revision, Visibility, attributes,
     db::{self, NewRevision},
-    facts,
+    facts, scans,
 };
 use crate::{
     auth::Viewer,
+    db::without_nul,
     digest::{self, Digest},
     name::{CommitId, FilePath, ModelName},
     storage::{self, BlobStore, Stored},
@@ -124,6 +125,12 @@ pub async fn publish(
     if kind == RefKind::Branch && branch == "main" {
         let facts = facts::gather(db, store, &files).await?;
         db::update_head(db, &revision, &facts).await?;
+    } else {
+        // Any ref can be pulled, so each is looked into.
+        scans::scan_all(db, store, &files).await?;
+        let reports = scans::find(db, &files).await?;
+        let flags = without_nul(scans::flags(&files, &reports, Some(&branch)).into());
+        db::set_ref_flags(db, model.id, &branch, &flags).await?;
     }
     let files = db::list_files(db, revision.id).await?;
     Ok(Published { revision, changed: true, files })

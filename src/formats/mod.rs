@@ -11,7 +11,6 @@ pub mod floats;
 pub mod gguf;
 pub mod mergekit;
 pub mod passing;
-pub mod pickle;
 pub mod quants;
 pub mod safetensors;
 pub mod scan;

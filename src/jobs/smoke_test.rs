@@ -73,6 +73,8 @@ impl Job for SmokeTest {
 async fn test(app: &App, job: &SmokeTest) -> Result<(), Error> {
     let mut connection = app.db.acquire().await?;
     let files = catalog::list_files(&mut connection, job.revision_id).await?;
+    // A revision of before, or of an older scanner, gets its answers here.
+    catalog::scans::scan_all(&mut connection, &app.store, &files).await?;
     let base = smoke::db::find_base(&mut connection, job.model_id).await?;
     let of_base = match &base {
         Some(base) => catalog::list_files(&mut connection, base.revision_id).await?,

@@ -6,7 +6,11 @@ use sqlx::PgConnection;
 use super::{Check, Status, db};
 use crate::{
     auth::{self, Caller},
-    catalog::{self, Model},
+    catalog::{
+        self, File, Model,
+        scans::{self, Danger},
+    },
+    formats::{self, FileKind, scan::Report},
 };
 
 /// Longest reason for a release, in bytes.
@@ -45,6 +49,10 @@ pub enum Hold {
     Untested,
     /// It did not pass; the checks that decided.
     NotPassed(Status, Vec<Check>),
+    /// Loading its files would run code, or they were not looked through; what was found.
+    Unsafe(Vec<String>),
+    /// Not all of its files were looked into by the scanner of today.
+    Unscanned,
 }
 
 impl Hold {
@@ -59,13 +67,28 @@ impl Hold {
             Self::NotPassed(status, checks) => {
                 let said: Vec<String> =
                     checks.iter().take(3).map(|check| format!("{}: {}", check.id, check.detail)).collect();
-                let how =
-                    if *status == Status::Error { "its smoke test broke off" } else { "it failed the smoke test" };
+                let how = match status {
+                    Status::Error => "its smoke test broke off",
+                    Status::Skipped => "its weights could not be tested",
+                    _ => "it failed the smoke test",
+                };
                 format!(
                     "this revision of `{model}` is in quarantine: {how} ({}), and {who}; see /{model}/smoke-test",
                     said.join("; ")
                 )
             }
+            Self::Unsafe(found) => {
+                let said: Vec<&str> = found.iter().take(3).map(String::as_str).collect();
+                format!(
+                    "this revision of `{model}` is in quarantine: the scan of its files found something ({}), and {who}; \
+                     see /{model}/smoke-test",
+                    said.join("; ")
+                )
+            }
+            Self::Unscanned => format!(
+                "this revision of `{model}` is not served yet: {who}, and its files were not scanned by this version; run \
+                 its smoke test again at /{model}/smoke-test"
+            ),
         }
     }
 }
@@ -79,11 +102,29 @@ pub async fn find_hold(db: &mut PgConnection, namespace: &str, revision_id: i64)
         return Ok(None);
     }
     let Some((status, checks)) = db::find_checks(db, revision_id).await? else { return Ok(Some(Hold::Untested)) };
-    let decides = |check: &Check| check.status == status;
-    Ok(match status {
-        Status::Failed | Status::Error => Some(Hold::NotPassed(status, checks.into_iter().filter(decides).collect())),
-        Status::Passed | Status::Warned | Status::Skipped => None,
-    })
+    let deciding = checks.into_iter().filter(|check| check.status == status).collect();
+    if matches!(status, Status::Failed | Status::Error) {
+        return Ok(Some(Hold::NotPassed(status, deciding)));
+    }
+    let files = catalog::list_files(db, revision_id).await?;
+    let reports = scans::find(db, &files).await?;
+    if reports.iter().any(Option::is_none) {
+        return Ok(Some(Hold::Unscanned));
+    }
+    let found = scans::details(&files, &reports, Danger::Suspicious);
+    if !found.is_empty() {
+        return Ok(Some(Hold::Unsafe(found)));
+    }
+    // Nobody has shown that these weights are sound; a revision without any has nothing to show.
+    let is_untested = status == Status::Skipped && has_weights(&files, &reports);
+    Ok(is_untested.then_some(Hold::NotPassed(status, deciding)))
+}
+
+fn has_weights(files: &[File], reports: &[Option<Report>]) -> bool {
+    let is_weights = |file: &File| {
+        matches!(formats::kind(file.path.as_str()), FileKind::Safetensors | FileKind::Gguf | FileKind::Pickle)
+    };
+    files.iter().any(is_weights) || reports.iter().flatten().any(|report| report.pickles > 0)
 }
 
 /// Returns what a namespace does with revisions that do not pass: `off`, `warn` or `quarantine`.

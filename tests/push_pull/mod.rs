@@ -7,3 +7,4 @@ mod downloads;
 mod names;
 mod nul;
 mod resume;
+mod scans;

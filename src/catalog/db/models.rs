@@ -279,7 +279,8 @@ pub(crate) async fn update_head(db: &mut PgConnection, revision: &Revision, fact
         update models set
             head_revision_id = $2, bytes = $3, description = $4, license = $5, license_id = $6, license_name = $7,
             license_link = $8, card = $9, tags = $10, pipeline_tag = $11, library = $12, architecture = $13,
-            parameters = $14, dtype = $15, format = $16, flags = $17, updated_at = now()
+            parameters = $14, dtype = $15, format = $16,
+            flags = $17 || jsonb_path_query_array(flags, '$[*] ? (exists(@.ref))'), updated_at = now()
         where id = $1
         "#,
         revision.model_id,
@@ -299,6 +300,30 @@ pub(crate) async fn update_head(db: &mut PgConnection, revision: &Revision, fact
         facts.dtype,
         facts.format,
         facts.flags,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Replaces the flags that speak of a ref other than `main`; those of others stay.
+pub(crate) async fn set_ref_flags(
+    db: &mut PgConnection,
+    model_id: i64,
+    name: &str,
+    flags: &serde_json::Value,
+) -> Result<(), Error> {
+    sqlx::query!(
+        r#"
+        update models set
+            flags = jsonb_path_query_array(
+                flags, '$[*] ? (!exists(@.ref) || @.ref != $name)', jsonb_build_object('name', $2::text)
+            ) || $3
+        where id = $1
+        "#,
+        model_id,
+        name,
+        flags,
     )
     .execute(db)
     .await?;

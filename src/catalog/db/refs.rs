@@ -67,9 +67,16 @@ pub async fn delete_ref(db: &mut PgConnection, model_id: i64, kind: RefKind, nam
         kind.as_str(),
         name,
     )
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    if gone.rows_affected() == 0 { Err(Error::RefNotFound(name.to_owned())) } else { Ok(()) }
+    if gone.rows_affected() == 0 {
+        return Err(Error::RefNotFound(name.to_owned()));
+    }
+    // A tag may have the name of a branch; only branches have flags of their own.
+    if kind == RefKind::Tag {
+        return Ok(());
+    }
+    super::set_ref_flags(db, model_id, name, &serde_json::json!([])).await
 }
 
 pub(crate) async fn set_ref(

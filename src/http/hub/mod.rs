@@ -26,7 +26,8 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    catalog::{self, Kind, Model, Revision},
+    catalog::{self, Kind, Model, Revision, scans::Danger},
+    formats::scan::Report,
 };
 
 /// `{ns}/{name}/…/{rev}` of a path.
@@ -40,6 +41,17 @@ pub struct RevisionPath {
 impl RevisionPath {
     fn model(&self) -> ModelPath {
         ModelPath { ns: self.ns.clone(), name: self.name.clone() }
+    }
+}
+
+/// The hub's word for what the scan of a file found; nothing is safe that was not scanned.
+fn security_level(report: Option<&Report>) -> &'static str {
+    match report.map(Report::danger) {
+        None => "unscanned",
+        Some(Danger::Sound) => "safe",
+        Some(Danger::CustomCode) => "caution",
+        Some(Danger::Suspicious) => "suspicious",
+        Some(Danger::Dangerous) => "unsafe",
     }
 }
 

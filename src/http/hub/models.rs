@@ -129,7 +129,17 @@ async fn info(
         body["safetensors"] = json!({ "parameters": { dtype: count }, "total": count });
     }
     if super::is_true(request, "securityStatus") {
-        body["securityRepoStatus"] = json!({ "scansDone": true, "filesWithIssues": [] });
+        let reports = catalog::scans::find(db, &files).await?;
+        let issues: Vec<Value> = files
+            .iter()
+            .zip(&reports)
+            .filter_map(|(file, report)| match super::security_level(report.as_ref()) {
+                "safe" | "unscanned" => None,
+                level => Some(json!({ "path": file.path.as_str(), "level": level })),
+            })
+            .collect();
+        let is_done = reports.iter().all(Option::is_some);
+        body["securityRepoStatus"] = json!({ "scansDone": is_done, "filesWithIssues": issues });
     }
     Ok(Json(only(body, expand.as_deref())))
 }

@@ -63,6 +63,7 @@ pub async fn get_tree(
     if with_commits {
         let last: Vec<i64> = entries.values().skip(from).take(page).map(|entry| entry.last_revision_id).collect();
         add_commits(&mut db, &mut shown, &last).await?;
+        add_security(&mut db, &mut shown, &files).await?;
     }
     let mut response = HttpResponse::Ok();
     response.insert_header(("X-Repo-Commit", revision.commit.as_str()));
@@ -128,7 +129,21 @@ async fn add_commits(db: &mut PgConnection, entries: &mut [Value], revisions: &[
             known.insert(*id, commit.unwrap_or(Value::Null));
         }
         entry["lastCommit"] = known[id].clone();
-        entry["securityFileStatus"] = json!({ "status": "unscanned" });
+    }
+    Ok(())
+}
+
+/// Says what the scan found in files; folders have nothing to say.
+async fn add_security(db: &mut PgConnection, entries: &mut [Value], files: &[File]) -> HubResult<()> {
+    let reports = catalog::scans::find(db, files).await?;
+    let known: HashMap<&str, &str> = files
+        .iter()
+        .zip(&reports)
+        .map(|(file, report)| (file.path.as_str(), super::security_level(report.as_ref())))
+        .collect();
+    for entry in entries {
+        let level = entry["path"].as_str().and_then(|path| known.get(path)).copied().unwrap_or("unscanned");
+        entry["securityFileStatus"] = json!({ "status": level });
     }
     Ok(())
 }
@@ -172,6 +187,7 @@ pub async fn get_paths(
     if given.expand {
         let last: Vec<i64> = wanted.iter().map(|entry| entry.last_revision_id).collect();
         add_commits(&mut db, &mut shown, &last).await?;
+        add_security(&mut db, &mut shown, &files).await?;
     }
     Ok(Json(shown))
 }

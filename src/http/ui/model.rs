@@ -199,6 +199,14 @@ async fn smoke_note(db: &mut PgConnection, model: &Model) -> Result<Option<Smoke
                 "In quarantine: it did not pass the smoke test. Its owners chose that its files are served only to those \
                  who push to it, until that is settled."
             }
+            Hold::Unsafe(_) => {
+                "In quarantine: the scan of its files found something that could run code. Its owners chose that its files \
+                 are served only to those who push to it, until that is settled."
+            }
+            Hold::Unscanned => {
+                "Not served yet: its files were not scanned by this version, and its owners chose that they are served only \
+                 to those who push to it until then. Run its smoke test again."
+            }
         };
         return Ok(Some(SmokeNote { is_held: true, text }));
     }

@@ -193,12 +193,22 @@ async fn find_standing(
 }
 
 fn held(hold: Hold, commit: String, may_release: bool) -> Held {
+    let of = |checks: Vec<smoke::Check>| checks.iter().map(smoke_run::found).collect();
     let (sentence, checks) = match hold {
         Hold::Untested => ("is not served yet: its test has not ended.", Vec::new()),
-        Hold::NotPassed(smoke::Status::Error, checks) => ("is in quarantine: its smoke test broke off.", checks),
-        Hold::NotPassed(_, checks) => ("is in quarantine: it failed the smoke test.", checks),
+        Hold::Unscanned => ("is not served yet: its files were not scanned by this version. Test again.", Vec::new()),
+        Hold::Unsafe(found) => {
+            let found =
+                found.into_iter().map(|detail| ("Found by the scan".to_owned(), format::message(&detail))).collect();
+            ("is in quarantine: the scan of its files found something that could run code.", found)
+        }
+        Hold::NotPassed(smoke::Status::Error, checks) => ("is in quarantine: its smoke test broke off.", of(checks)),
+        Hold::NotPassed(smoke::Status::Skipped, checks) => {
+            ("is in quarantine: its weights could not be tested.", of(checks))
+        }
+        Hold::NotPassed(_, checks) => ("is in quarantine: it failed the smoke test.", of(checks)),
     };
-    Held { sentence, checks: checks.iter().map(smoke_run::found).collect(), short: short(&commit), commit, may_release }
+    Held { sentence, checks, short: short(&commit), commit, may_release }
 }
 
 /// What the forms of the page send.

@@ -62,7 +62,7 @@ pub async fn get_tensors(app: Data<App>, request: HttpRequest, caller: Caller, p
         if !matches!(kind, FileKind::Safetensors | FileKind::Gguf | FileKind::Pickle) || shown.len() >= 100 {
             continue;
         }
-        let summary = catalog::find_inspection(&mut db, &file.digest).await?.unwrap_or_default();
+        let summary = inspect::known(&mut db, &file).await?.unwrap_or_default();
         let mut view = TensorFile {
             path: file.path.to_string(),
             summary: summary_rows(&summary),
