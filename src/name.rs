@@ -26,6 +26,9 @@ pub enum Error {
     /// A branch or tag name that git would refuse.
     #[error("`{0}` is not a valid branch or tag name")]
     Ref(String),
+    /// A branch or tag name that could be taken for a commit id.
+    #[error("`{0}` reads as a commit id, which must always mean that commit; give the branch or tag another name")]
+    RefLikeCommit(String),
 }
 
 /// Longest part of a model name, as on the hub.
@@ -171,7 +174,13 @@ impl fmt::Display for CommitId {
 }
 
 /// Checks the name of a branch or tag by git's rules (`git check-ref-format`), at most 255 bytes.
+///
+/// A name that reads as a commit id, whole or shortened, is refused: what pins a revision must not be taken over by a
+/// branch.
 pub fn check_ref(name: &str) -> Result<(), Error> {
+    if (7..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Error::RefLikeCommit(shorten(name)));
+    }
     let bad = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
     let part_is_fine = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock");
     let fine = (1..=255).contains(&name.len())
@@ -210,6 +219,17 @@ mod tests {
             ["", "a", "a/", "/b", "a/b/c", "a/..", "a/-b", "a/b c", "a/b--c", "a/é", &format!("a/{}", "x".repeat(97))]
         {
             assert!(bad.parse::<ModelName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_ref_reads_as_a_commit_id() {
+        let id = "0123456789abcdef0123456789abcdef01234567";
+        for bad in [id, &id.to_uppercase(), "0123abc", &"a".repeat(64)] {
+            assert!(matches!(check_ref(bad), Err(Error::RefLikeCommit(_))), "{bad}");
+        }
+        for good in ["main", "v1.0", "face", "release-0123abc", "pr/1234567", &"a".repeat(65)] {
+            assert!(check_ref(good).is_ok(), "{good}");
         }
     }
 

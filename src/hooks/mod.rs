@@ -134,6 +134,10 @@ fn parse(url: &str) -> Result<Url, Error> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(bad("leave user and password out; deliveries are signed"));
     }
+    // The well-known services listen below 1024, and none of them is a receiver of webhooks.
+    if url.port().is_some_and(|port| port < 1024 && !matches!(port, 80 | 443)) {
+        return Err(bad("use port 80, 443, or one of 1024 and above"));
+    }
     if url.as_str().len() > 2000 {
         return Err(bad("at most 2000 bytes"));
     }
@@ -163,7 +167,7 @@ async fn resolve(url: &Url, allows_private: bool) -> Result<Vec<SocketAddr>, Err
     ))
 }
 
-/// Whether an address is one of the public internet (RFC 6890 lists those that are not).
+/// Whether an address is one of the public internet (the IANA special-purpose registries list those that are not).
 fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
@@ -178,15 +182,25 @@ fn is_public(ip: IpAddr) -> bool {
                 || a >= 240
                 || (a == 100 && (64..128).contains(&b))
                 || (a == 192 && b == 0 && c == 0)
+                || (a == 192 && b == 88 && c == 99)
+                || (a == 192 && b == 31 && c == 196)
+                || (a == 192 && b == 52 && c == 193)
+                || (a == 192 && b == 175 && c == 48)
                 || (a == 198 && (b == 18 || b == 19));
             !is_special
         }
         IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
             Some(ip) => is_public(IpAddr::V4(ip)),
-            // Global unicast is 2000::/3; 2001:db8::/32 is for documents, 2002::/16 and 64:ff9b::/96 wrap IPv4.
+            // Global unicast is 2000::/3. 64:ff9b::/96 and 64:ff9b:1::/48 (which wrap IPv4), 100::/64 and 5f00::/16 are
+            // outside it; inside it are 2001::/23 (Teredo, benchmarks, ORCHID and other protocols), 2001:db8::/32 and
+            // 3fff::/20 (documents), 2002::/16 (wraps IPv4) and 2620:4f:8000::/48 (sinks of reverse lookups).
             None => {
-                let [first, second, ..] = ip.segments();
-                first & 0xe000 == 0x2000 && !(first == 0x2001 && second == 0x0db8) && first != 0x2002
+                let [first, second, third, ..] = ip.segments();
+                let is_special = (first == 0x2001 && (second < 0x0200 || second == 0x0db8))
+                    || first == 0x2002
+                    || (first == 0x3fff && second < 0x1000)
+                    || (first == 0x2620 && second == 0x004f && third == 0x8000);
+                first & 0xe000 == 0x2000 && !is_special
             }
         },
     }
@@ -212,11 +226,36 @@ mod tests {
             "2002:7f00:1::",
             "64:ff9b::7f00:1",
             "198.18.0.1",
+            "192.88.99.1",
+            "2001::7f00:1",
+            "2001:2::1",
+            "2001:10::1",
+            "2001:20::1",
+            "2001:1ff::1",
+            "2001:db8::1",
+            "3fff::1",
+            "3fff:fff::1",
+            "64:ff9b:1::7f00:1",
+            "100::1",
+            "5f00::1",
         ] {
             assert!(!is_public(inside.parse().unwrap()), "{inside}");
         }
-        for outside in ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111"] {
+        for outside in
+            ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "2001:200::1", "2001:4860:4860::8888", "3fff:1000::1"]
+        {
             assert!(is_public(outside.parse().unwrap()), "{outside}");
+        }
+    }
+
+    #[test]
+    fn ports_of_other_services_are_refused() {
+        for bad in ["http://example.org:22/", "https://example.org:25/", "http://example.org:1023/"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        for good in ["http://example.org/", "https://example.org:80/", "http://example.org:443/", "https://h.org:8443/"]
+        {
+            assert!(parse(good).is_ok(), "{good}");
         }
     }
 

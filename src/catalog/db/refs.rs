@@ -86,6 +86,7 @@ pub(crate) async fn set_ref(
     name: &str,
     revision_id: i64,
 ) -> Result<(), Error> {
+    crate::name::check_ref(name)?;
     sqlx::query!(
         r#"
         insert into refs (model_id, kind, name, revision_id) values ($1, $2, $3, $4)

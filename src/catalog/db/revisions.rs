@@ -34,7 +34,7 @@ impl From<RevisionRow> for Revision {
     }
 }
 
-/// Returns the revision that a branch, a tag, `refs/…` or a commit id names.
+/// Returns the revision that a branch, a tag, `refs/…` or a commit id names; a commit id means that commit first.
 pub async fn find_revision(db: &mut PgConnection, model_id: i64, name: &str) -> Result<Option<Revision>, Error> {
     let plain = name
         .strip_prefix("refs/heads/")
@@ -47,10 +47,10 @@ pub async fn find_revision(db: &mut PgConnection, model_id: i64, name: &str) -> 
         select r.id as "id!", r.model_id as "model_id!", r.commit as "commit!", r.parent_id, r.author as "author!",
             r.message as "message!", r.description as "description!", r.bytes as "bytes!", r.created_at as "created_at!"
         from (
-            select revision_id, case kind when 'branch' then 0 else 1 end as rank
+            select revision_id, case kind when 'branch' then 1 else 2 end as rank
             from refs where model_id = $1 and name = $2
             union all
-            select id, 2 from revisions where model_id = $1 and commit = lower($2)
+            select id, 0 from revisions where model_id = $1 and commit = lower($2)
         ) named
         join revisions r on r.id = named.revision_id
         order by named.rank
