@@ -160,6 +160,7 @@ fn describe(finding: &Finding) -> String {
     }
 }
 
+/// Text out of a file, so that it can stand in a line and in a header.
 fn short(text: &str) -> String {
-    text.chars().take(MAX_WORD).collect()
+    text.chars().take(MAX_WORD).map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }

@@ -69,3 +69,29 @@ async fn quarantine_holds_what_would_run_code_until_it_is_released() {
     bob.get(file).await.expect(200);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn files_of_a_branch_are_scanned_flagged_and_held() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    alice.publish("alice/m", &files::stories()).await;
+    alice.post("/api/models/alice/m/branch/dev", json!({})).await.succeed();
+    alice.put_file_on("alice/m", "dev", "pytorch_model.bin", command()).await.succeed();
+    app.drain().await;
+    let model = alice.model("alice/m").await;
+    assert_eq!(codes(&model), ["pickle-dangerous"], "{model}");
+    assert!(model["flags"][0]["detail"].as_str().unwrap().contains("on `dev`"), "{model}");
+    assert_eq!(security(&alice, "alice/m").await, json!({ "scansDone": true, "filesWithIssues": [] }));
+    let policy = json!({ "on_failure": "quarantine" });
+    alice.put("/api/v1/namespaces/alice/smoke-policy", policy).await.expect(200);
+    bob.get("/alice/m/resolve/main/config.json").await.expect(200);
+    bob.get("/alice/m/resolve/dev/pytorch_model.bin").await.expect(403);
+
+    // A commit to `main` keeps the flag, the end of the branch takes it away.
+    alice.put_file("alice/m", "notes.txt", "Hello").await.succeed();
+    assert_eq!(codes(&alice.model("alice/m").await), ["pickle-dangerous"]);
+    alice.delete("/api/models/alice/m/branch/dev").await.succeed();
+    assert!(codes(&alice.model("alice/m").await).is_empty());
+    app.drain().await;
+    app.finish().await;
+}

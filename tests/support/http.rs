@@ -49,6 +49,12 @@ impl Caller {
         send(self.request(Method::PUT, &file_url(model, path)).body(content)).await
     }
 
+    /// As [`Self::put_file`], on a branch.
+    pub(crate) async fn put_file_on(&self, model: &str, branch: &str, path: &str, content: Vec<u8>) -> Answer {
+        let url = format!("{}?branch={branch}", file_url(model, path));
+        send(self.request(Method::PUT, &url).body(content)).await
+    }
+
     /// Posts a form as a browser does.
     pub(crate) async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
