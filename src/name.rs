@@ -175,10 +175,10 @@ impl fmt::Display for CommitId {
 
 /// Checks the name of a branch or tag by git's rules (`git check-ref-format`), at most 255 bytes.
 ///
-/// A name that reads as a commit id, whole or shortened, is refused: what pins a revision must not be taken over by a
-/// branch.
+/// A name that reads as a commit id is refused: what pins a revision must not be taken over by a branch. No shortened ids
+/// are understood anywhere, so that a date such as `20240101` may be a tag.
 pub fn check_ref(name: &str) -> Result<(), Error> {
-    if (7..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if [40, 64].contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(Error::RefLikeCommit(shorten(name)));
     }
     let bad = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
@@ -225,10 +225,10 @@ mod tests {
     #[test]
     fn no_ref_reads_as_a_commit_id() {
         let id = "0123456789abcdef0123456789abcdef01234567";
-        for bad in [id, &id.to_uppercase(), "0123abc", &"a".repeat(64)] {
+        for bad in [id, &id.to_uppercase(), &"a".repeat(64)] {
             assert!(matches!(check_ref(bad), Err(Error::RefLikeCommit(_))), "{bad}");
         }
-        for good in ["main", "v1.0", "face", "release-0123abc", "pr/1234567", &"a".repeat(65)] {
+        for good in ["main", "v1.0", "face", "20240101", "release-0123abc", "pr/1234567", &"a".repeat(65)] {
             assert!(check_ref(good).is_ok(), "{good}");
         }
     }
