@@ -117,6 +117,22 @@ async fn a_cluster_that_a_killed_server_left_is_recovered() {
 }
 
 #[tokio::test]
+async fn a_log_that_cannot_be_written_costs_no_request() {
+    let home = Home::new();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    for log in [full.into(), closed.into()] {
+        let server = Server::start_without_log(&home.environment(), log).await;
+        for place in ["/healthz", "/readyz", "/models", "/nowhere"] {
+            let status = client().get(format!("{}{place}", server.url)).send().await.unwrap().status();
+            assert_eq!(status.as_u16(), if place == "/nowhere" { 404 } else { 200 }, "{place}");
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_data_folder_has_one_server_and_any_number_of_commands() {
     let home = Home::new();
     let (server, admin) = home.serve().await;

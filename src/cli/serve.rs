@@ -56,8 +56,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let server = http::server(app, listener).context("the server cannot be started")?;
     let handle = server.handle();
     let running = tokio::spawn(server);
-    println!("listening on http://{address}");
-    std::io::stdout().flush()?;
+    // Nobody has to read it, so that it cannot be written ends nothing.
+    let mut stdout = std::io::stdout();
+    drop(writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush()));
     wait_for_signal().await?;
     info!("shutting down: requests are drained");
     stop.send(true)?;

@@ -60,6 +60,17 @@ impl Server {
         Err(Output { code, stdout: line, stderr })
     }
 
+    /// Starts a server whose log goes to a place that takes nothing.
+    pub(crate) async fn start_without_log(environment: &[(String, String)], log: Stdio) -> Self {
+        let mut command = command(environment);
+        command.env("HERDBOOK_LISTEN", "127.0.0.1:0").arg("serve").stderr(log);
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+        let url = line.trim_end().strip_prefix("listening on ").expect("the server did not start").to_owned();
+        Self { url, child, log: Arc::default(), reader: tokio::spawn(async {}) }
+    }
+
     /// The number of the process.
     pub(crate) fn pid(&self) -> i32 {
         self.child.id().unwrap().cast_signed()

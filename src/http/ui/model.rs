@@ -331,13 +331,14 @@ pub(super) fn render(text: &str, base: &str) -> String {
     });
     let mut html = String::new();
     pulldown_cmark::html::push_html(&mut html, events);
-    let own = base.to_owned();
+    let base = url::Url::parse(base).ok();
+    let own = base.clone();
     let mut cleaner = ammonia::Builder::default();
     cleaner.link_rel(Some("nofollow noopener noreferrer")).attribute_filter(move |element, attribute, value| {
-        let is_foreign = element == "img" && attribute == "src" && value.contains("//") && !value.starts_with(&own);
-        (!is_foreign).then(|| value.into())
+        let is_picture = element == "img" && attribute == "src";
+        (!is_picture || is_own_picture(own.as_ref(), value)).then(|| value.into())
     });
-    if let Ok(base) = url::Url::parse(base) {
+    if let Some(base) = base {
         cleaner.url_relative(ammonia::UrlRelative::RewriteWithBase(base));
     }
     // What scrolls within the page can be scrolled with the keyboard.
@@ -345,9 +346,34 @@ pub(super) fn render(text: &str, base: &str) -> String {
     clean.replace("<pre>", "<pre tabindex=\"0\">").replace("<table>", "<table tabindex=\"0\">")
 }
 
+/// Whether a picture is on this server, as a browser reads its address.
+fn is_own_picture(base: Option<&url::Url>, address: &str) -> bool {
+    let Some(base) = base else { return false };
+    let is_here = |url: url::Url| url.origin() == base.origin();
+    // `https:name` is a host on its own and a path beside a page of the same scheme: both have to be here.
+    let is_here_alone = match url::Url::parse(address) {
+        Err(error) => error == url::ParseError::RelativeUrlWithoutBase,
+        Ok(url) => is_here(url),
+    };
+    is_here_alone && base.join(address).is_ok_and(is_here)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pictures_from_elsewhere_are_foreign_however_they_are_written() {
+        let base = "https://here/ns/name/resolve/main/";
+        for foreign in ["/\\evil/p.png", "\\\\evil/p.png", "//evil/p.png", "https:evil", "https:/evil", "http:evil"] {
+            let html = render(&format!("<img src=\"{foreign}\">"), base);
+            assert!(!html.contains("src="), "{foreign}: {html}");
+        }
+        for own in ["q.png", "./a/q.png", "https://here/ns/name/resolve/main/q.png"] {
+            let html = render(&format!("<img src=\"{own}\">"), base);
+            assert!(html.contains("src=\"https://here/ns/name/resolve/main/"), "{own}: {html}");
+        }
+    }
 
     #[test]
     fn cards_can_do_nothing() {
