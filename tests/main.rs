@@ -19,6 +19,7 @@ mod license;
 mod license_engine;
 mod license_exports;
 mod license_pages;
+mod limits;
 mod lineage;
 mod pages;
 mod positions;

@@ -102,17 +102,17 @@ pub fn flags(files: &[File], reports: &[Option<Report>], on: Option<&str>) -> Ve
         .map(|(file, finding, others)| {
             let more = if *others > 0 { format!("; {others} more findings") } else { String::new() };
             let detail = format!("{}{place}: {}{more}", file.path, describe(finding));
-            flag(code(finding), detail, on)
+            flag(code(finding), &detail, on)
         })
         .collect();
     if let Some((_, finding, _)) = found.get(MAX_FLAGS) {
         let detail = format!("{} more files{place} were found to be like this or milder", found.len() - MAX_FLAGS);
-        flags.push(flag(code(finding), detail, on));
+        flags.push(flag(code(finding), &detail, on));
     }
     flags
 }
 
-fn flag(code: &str, detail: String, on: Option<&str>) -> Value {
+fn flag(code: &str, detail: &str, on: Option<&str>) -> Value {
     let mut flag = json!({ "code": code, "detail": detail });
     if let Some(name) = on {
         flag["ref"] = json!(name);
@@ -143,7 +143,7 @@ fn code(finding: &Finding) -> &'static str {
 
 /// Says what was found and where, in half a sentence.
 fn describe(finding: &Finding) -> String {
-    let inside: String = finding.within.iter().map(|member| format!(" in `{}`", short(member))).collect();
+    let inside = finding.within.iter().fold(String::new(), |inside, member| inside + " in `" + &short(member) + "`");
     let at = finding.offset;
     match &finding.what {
         What::Import { opcode, module, name } => {

@@ -1,17 +1,21 @@
-//! Around every request: an id, a line in the log, a count, and headers that keep browsers safe.
+//! Around every request: an id, a line in the log, a count, headers that keep browsers safe, and no packed bodies.
 
 use std::time::Instant;
 
 use actix_web::{
-    Error,
-    body::MessageBody,
+    Error, ResponseError as _,
+    body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderName, HeaderValue},
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
     middleware::Next,
     web::Data,
 };
 use tracing::info;
 
+use super::error::ApiError;
 use crate::app::App;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -51,4 +55,19 @@ pub async fn observe(
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
     }
     Ok(response)
+}
+
+/// Refuses bodies that are packed for the way: the extractors unpack a whole network piece before they look at their
+/// limit, and few bytes unpack to many gigabytes. No client of ours packs what it sends.
+pub async fn refuse_packed<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING);
+    if encodings.all(|encoding| encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")) {
+        return Ok(next.call(request).await?.map_into_left_body());
+    }
+    let message = "bodies of requests are not unpacked here: send the body as it is, without `Content-Encoding`";
+    let refused = ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "packed-body", message);
+    Ok(request.into_response(refused.error_response()).map_into_right_body())
 }

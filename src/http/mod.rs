@@ -8,6 +8,7 @@ pub mod extract;
 pub mod health;
 pub mod hub;
 pub(crate) mod kit;
+pub(crate) mod limits;
 pub mod middleware;
 pub mod origin;
 pub mod routes;
@@ -24,12 +25,8 @@ use actix_web::{
 
 use crate::app::App;
 use error::ApiError;
-
-/// Largest JSON body, in bytes; uploads stream and have no such limit.
-const MAX_JSON: usize = 4 * 1024 * 1024;
-
-/// Largest fingerprint that is read, in bytes.
-pub(crate) const MAX_FINGERPRINT: usize = 16 * 1024 * 1024;
+pub(crate) use limits::MAX_FINGERPRINT;
+use limits::MAX_JSON;
 
 /// Builds the server on a bound socket; it runs when awaited and drains requests when stopped.
 pub fn server(app: App, listener: TcpListener) -> std::io::Result<Server> {
@@ -49,6 +46,7 @@ pub fn server(app: App, listener: TcpListener) -> std::io::Result<Server> {
             .app_data(web::FormConfig::default().error_handler(move |error, _| bad(error.to_string())))
             .app_data(web::PathConfig::default().error_handler(move |error, _| bad(error.to_string())))
             .wrap(Compress::default())
+            .wrap(from_fn(middleware::refuse_packed))
             .wrap(from_fn(middleware::observe))
             .configure(routes::configure)
     });
