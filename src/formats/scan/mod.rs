@@ -6,6 +6,7 @@
 mod archive;
 mod names;
 mod pickle;
+mod values;
 
 use std::{io, ops::Range};
 
