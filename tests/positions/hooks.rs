@@ -61,7 +61,8 @@ async fn addresses_inside_are_refused() {
     let app = TestApp::spawn().await;
     let bob = app.user("bob").await;
     for (url, message) in [
-        ("http://127.0.0.1:9/", "own network"),
+        ("http://127.0.0.1:9000/", "own network"),
+        ("https://example.org:22/", "use port 80, 443, or one of 1024 and above"),
         ("http://[::1]/", "own network"),
         ("http://169.254.169.254/latest", "own network"),
         ("http://localhost/", "own network"),
