@@ -1,3 +1,5 @@
+//! Tricks that hide what a pickle runs, and sound files that must raise no alarm.
+
 use super::*;
 
 fn danger(bytes: &[u8], read_as: ReadAs) -> Danger {
