@@ -136,6 +136,7 @@ fn code(finding: &Finding) -> &'static str {
     match (finding.danger, &finding.what) {
         (Danger::Dangerous, What::Import { .. }) => "pickle-dangerous",
         (Danger::Dangerous, _) => "code-dangerous",
+        (Danger::Suspicious, What::Code { .. }) => "code-suspicious",
         (Danger::Suspicious, _) => "pickle-suspicious",
         (Danger::CustomCode | Danger::Sound, _) => "custom-code",
     }

@@ -154,6 +154,7 @@ fn word(read_as: ReadAs) -> &'static str {
         ReadAs::Source => "source",
         ReadAs::Config => "config",
         ReadAs::Template => "template",
+        ReadAs::Onnx => "onnx",
         ReadAs::Any => "any",
     }
 }

@@ -60,7 +60,7 @@ impl Look<'_> {
             Ok(inner) => self.inner(&inner.as_slice(), as_what, within),
             // Two bytes may look like compression by chance: only a name that says pickle makes that suspicious.
             Err(why) => {
-                if as_what == ReadAs::Pickle || bytes.starts_with(b"\x1f\x8b") {
+                if as_what == ReadAs::Pickle || (within.is_empty() && bytes.starts_with(b"\x1f\x8b")) {
                     stopped(self.report, within, 0, why);
                 }
                 Ok(())
@@ -118,10 +118,17 @@ impl Look<'_> {
                 directory_end = tail_at + record as u64;
             }
         }
+        let begins = content.read(0..length.min(4))?.starts_with(b"PK");
         let Some(start) = directory_end.checked_sub(size) else {
-            stopped(self.report, within, directory_end, "the zip's directory lies outside the file");
-            return Ok(Some(0));
+            if begins {
+                stopped(self.report, within, directory_end, "the zip's directory lies outside the file");
+            }
+            return Ok(begins.then_some(0));
         };
+        // Four bytes of numbers may look like a zip's end by chance; no reader opens one whose directory begins otherwise.
+        if !begins && size > 0 && content.read(start..directory_end.min(start + 4))? != b"PK\x01\x02" {
+            return Ok(None);
+        }
         if size > MAX_WALKED {
             stopped(self.report, within, start, "the zip's directory is too long");
             return Ok(Some(0));

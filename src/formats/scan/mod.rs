@@ -4,6 +4,7 @@
 //! without a bound. What was not walked to its end is at least [`Danger::Suspicious`], and says where the walk stopped.
 
 mod archive;
+mod code;
 mod names;
 mod pickle;
 mod values;
@@ -11,6 +12,8 @@ mod values;
 use std::{io, ops::Range};
 
 use serde::{Deserialize, Serialize};
+
+use super::gguf;
 
 /// Rises with each change that could change an answer; kept answers of an older version are made anew.
 pub const VERSION: i32 = 1;
@@ -39,8 +42,10 @@ pub enum ReadAs {
     Source,
     /// A configuration that may name code: `config.json`, `tokenizer_config.json`, `processor_config.json`, ….
     Config,
-    /// A chat template, or a file that holds one.
+    /// A chat template, alone in its file.
     Template,
+    /// An ONNX model, by its name: nothing in its bytes tells it.
+    Onnx,
     /// Anything else: looked into by its content.
     Any,
 }
@@ -152,7 +157,8 @@ pub fn read_as(path: &str) -> ReadAs {
         _ if [".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"].iter().any(|s| ends(s)) => ReadAs::Pickle,
         _ if ends(".py") => ReadAs::Source,
         _ if ends("config.json") => ReadAs::Config,
-        _ if ends(".jinja") => ReadAs::Template,
+        _ if ends(".jinja") || ends(".jinja2") => ReadAs::Template,
+        _ if ends(".onnx") => ReadAs::Onnx,
         _ => ReadAs::Any,
     }
 }
@@ -216,6 +222,7 @@ impl Look<'_> {
             return Ok("zip");
         }
         if head.starts_with(b"GGUF") {
+            self.gguf(content, within)?;
             return self.disguised(content, head, read_as, within).map(|()| "gguf");
         }
         if head.get(8) == Some(&b'{') && head[4..8] == [0; 4] {
@@ -240,23 +247,23 @@ impl Look<'_> {
             return self.array(content, head, within);
         }
         if head.starts_with(b"\x89HDF\r\n") {
-            let bytes = content.read(0..content.length().min(MAX_WALKED))?;
-            self.keras(&bytes, within);
+            self.keras(content, within)?;
             return Ok("hdf5");
         }
         if read_as == ReadAs::Source {
             self.code(Danger::CustomCode, within, "source code");
             return Ok("text");
         }
+        if read_as == ReadAs::Template {
+            let bytes = content.read(0..content.length().min(MAX_WALKED))?;
+            self.template(&String::from_utf8_lossy(&bytes), within);
+        }
+        if read_as == ReadAs::Onnx {
+            self.onnx(content, within)?;
+        }
         if matches!(head.trim_ascii_start().first(), Some(b'{' | b'[')) && std::str::from_utf8(head).is_ok() {
             if read_as == ReadAs::Config {
-                let bytes = content.read(0..content.length().min(MAX_WALKED))?;
-                self.keras(&bytes, within);
-                for key in ["auto_map", "custom_pipelines"] {
-                    if contains(&bytes, format!("\"{key}\"").as_bytes()) {
-                        self.code(Danger::CustomCode, within, &format!("`{key}` names code of the repository"));
-                    }
-                }
+                self.config(content, within)?;
             }
             if read_as != ReadAs::Pickle {
                 return Ok("json");
@@ -281,10 +288,26 @@ impl Look<'_> {
         Ok("numpy")
     }
 
-    fn keras(&mut self, bytes: &[u8], within: &[String]) {
-        let dense: Vec<u8> = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        if contains(&dense, b"\"class_name\":\"Lambda\"") {
-            self.code(Danger::Dangerous, within, "a Keras Lambda layer, which runs code of the file");
+    /// Looks into the chat template of a GGUF file; bytes inside other files may look like one by chance.
+    fn gguf(&mut self, content: &dyn Content, within: &[String]) -> io::Result<()> {
+        let most = content.length().min(gguf::MAX_HEADER);
+        let mut wanted = most.min(256 << 10);
+        loop {
+            match gguf::parse(&content.read(0..wanted)?, content.length()) {
+                Ok(header) => {
+                    if let Some(template) = header.text("tokenizer.chat_template") {
+                        self.template(template, within);
+                    }
+                    return Ok(());
+                }
+                Err(gguf::Error::NeedMore { at_least }) if wanted < most => wanted = at_least.max(wanted * 4).min(most),
+                Err(error) => {
+                    if within.is_empty() {
+                        self.stopped(within, &format!("its header cannot be read: {error}"));
+                    }
+                    return Ok(());
+                }
+            }
         }
     }
 

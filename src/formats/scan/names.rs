@@ -9,11 +9,16 @@ pub(super) fn judge(module: &str, name: &str) -> Danger {
     }
     let root = module.split('.').next().unwrap_or(module);
     let harms = name.contains('.')
-        || HARMFUL_MODULES.contains(&module)
-        || module.match_indices('.').any(|(at, _)| HARMFUL_MODULES.contains(&&module[..at]))
+        || is_harmful(module)
         || HARMFUL_NAMES.iter().any(|(in_module, harmful)| *in_module == module && *harmful == name)
         || (matches!(root, "builtins" | "__builtin__" | "__builtins__") && !HARMLESS_BUILTINS.contains(&name));
     if harms { Danger::Dangerous } else { Danger::Suspicious }
+}
+
+/// Whether a module, or one around it, is known to harm whatever is taken from it.
+pub(super) fn is_harmful(module: &str) -> bool {
+    HARMFUL_MODULES.contains(&module)
+        || module.match_indices('.').any(|(at, _)| HARMFUL_MODULES.contains(&&module[..at]))
 }
 
 fn sound(module: &str, name: &str) -> bool {

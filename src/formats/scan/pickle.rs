@@ -52,7 +52,10 @@ pub(super) fn may_be_program(bytes: &[u8], cut: bool, eager: bool) -> bool {
     let (ended, starved) = (walk.run().is_ok(), walk.starved);
     // The first byte of newer protocols is no text's: what such a pickle imported before it stopped, it ran.
     let newer = eager || bytes.first() == Some(&0x80);
-    (starved && cut) || ((ended || newer) && !report.imports.is_empty())
+    // No text begins with the import of a module that harms by chance; what followed need not be sound.
+    let harms = |what: &What| matches!(what, What::Import { module, .. } if names::is_harmful(module));
+    let harms = report.findings.iter().any(|finding| harms(&finding.what));
+    (starved && cut) || harms || ((ended || newer) && !report.imports.is_empty())
 }
 
 /// Whether not even the first opcode is one.
@@ -429,7 +432,7 @@ impl<'a> Walk<'a> {
             // State goes into objects; put into a class or a function, it changes the program that loads.
             Value::Global(_) => {
                 let what = What::Code { what: "BUILD changes an imported name itself".to_owned() };
-                self.report.add(Danger::Suspicious, self.within, self.opcode_at as u64, what);
+                self.report.add(Danger::Dangerous, self.within, self.opcode_at as u64, what);
                 Ok(())
             }
             _ => Ok(()),

@@ -46,7 +46,6 @@ fn what_cannot_be_followed_is_suspicious() {
         ("a text longer than the file", b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xffa."),
         ("memo entry that was never put", b"\x80\x02h\x07."),
         ("memo entry far away", b"\x80\x02Nr\xff\xff\xff\xff."),
-        ("state put into a class", b"\x80\x02ccollections\nOrderedDict\n}b."),
     ];
     for (name, bytes) in cases {
         assert_eq!(danger(bytes, ReadAs::Pickle), Danger::Suspicious, "{name}");
@@ -175,4 +174,61 @@ fn code_that_loaders_run_is_named() {
     assert_eq!(danger(b"import os\n", ReadAs::Source), Danger::CustomCode);
     assert_eq!(danger(b"{\"auto_map\": {\"AutoModel\": \"m.M\"}}", ReadAs::Config), Danger::CustomCode);
     assert_eq!(danger(b"{\"model_type\": \"llama\"}", ReadAs::Config), Danger::Sound);
+    let cases: &[(&str, Danger)] = &[
+        (r#"{"auto\u005fmap": {"AutoModel": "m.M"}}"#, Danger::CustomCode),
+        (r#"{"a": [{"class_name" : "\u004cambda"}]}"#, Danger::Dangerous),
+        (r#"{"module": "os", "class_name": "function", "config": "system"}"#, Danger::Dangerous),
+        (r#"{"module": "builtins", "class_name": "function", "config": "relu"}"#, Danger::Sound),
+        (r#"{"chat_template": "{{ ''.__class__.__mro__ }}"}"#, Danger::Suspicious),
+        (r#"{"chat_template": "{% for m in messages %}{{ m['content'] }}{% endfor %}"}"#, Danger::Sound),
+        (r#"{"note": "__class__ is an attribute"}"#, Danger::Sound),
+        (r#"{"loss": NaN, "auto_map": {}}"#, Danger::CustomCode),
+        (r#"{"loss": NaN}"#, Danger::Sound),
+        (r#"{"loss": NaN, "auto\u005fmap": {}}"#, Danger::Suspicious),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(danger(text.as_bytes(), ReadAs::Config), *expected, "{text}");
+    }
+    assert_eq!(danger(b"{{ x | attr('a') }}", ReadAs::Template), Danger::Suspicious);
+    assert_eq!(danger(b"{{ bos_token }}", ReadAs::Template), Danger::Sound);
+}
+
+#[test]
+fn words_are_found_wherever_they_lie_in_a_long_file() {
+    let mut hdf5 = b"\x89HDF\r\n\x1a\n".to_vec();
+    hdf5.resize((4 << 20) - 7, 0);
+    assert_eq!(danger(&hdf5, ReadAs::Any), Danger::Sound);
+    hdf5.extend(b"{\"class_name\": \"Lambda\"}");
+    hdf5.resize(9 << 20, 0);
+    assert_eq!(danger(&hdf5, ReadAs::Any), Danger::Dangerous);
+    for (path, expected) in [
+        ("weights.bin", Danger::Sound),
+        ("data/weights..bin", Danger::Sound),
+        ("../../etc/passwd", Danger::Suspicious),
+        ("/etc/passwd", Danger::Suspicious),
+        ("C:\\x", Danger::Suspicious),
+        ("a\\..\\b", Danger::Suspicious),
+    ] {
+        let mut onnx = b"\x08\x08\x12\x04test\x0a\x08location\x12".to_vec();
+        onnx.push(u8::try_from(path.len()).unwrap());
+        onnx.extend(path.as_bytes());
+        assert_eq!(danger(&onnx, ReadAs::Onnx), expected, "{path}");
+    }
+}
+
+#[test]
+fn numbers_that_look_like_archives_by_chance_are_sound() {
+    for noise in [
+        &b"\x1f\x8b\x08\x00noise"[..],
+        b"\x00PK\x05\x06\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+    ] {
+        assert_eq!(danger(&zip(&[("data/0", noise)]), ReadAs::Pickle), Danger::Sound, "{noise:?}");
+    }
+}
+
+#[test]
+fn an_early_end_hides_nothing_whatever_the_name() {
+    assert_eq!(danger(b"cos\nsystem\n(S'id'\ntR\xff", ReadAs::Any), Danger::Dangerous);
+    assert_eq!(danger(b"config\nmodel.bin\ntokenizer.json\n", ReadAs::Any), Danger::Sound);
+    assert_eq!(danger(b"\x80\x02ctorch\nSize\n}b.", ReadAs::Pickle), Danger::Dangerous);
 }
