@@ -182,9 +182,23 @@ async fn signing_in_refuses_strangers_and_leads_nowhere_else() {
     let refused = nobody.post_form("/sign-in", &[("token", "hb_wrong")]).await.expect(403);
     assert!(refused.header("set-cookie").is_empty());
     let token = alice.token.as_deref().unwrap();
-    for next in ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)"] {
+    for next in [
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/\t/evil.example",
+        "/\u{b}x",
+        "/\u{1}",
+        "/.//evil.example",
+        "",
+    ] {
         let answer = nobody.post_form("/sign-in", &[("token", token), ("next", next)]).await.expect(303);
         assert_eq!(answer.header("location"), "/", "{next}");
+    }
+    for next in ["/", "/alice/m?x=a%20b#c"] {
+        let answer = nobody.post_form("/sign-in", &[("token", token), ("next", next)]).await.expect(303);
+        assert_eq!(answer.header("location"), next);
     }
     let form = "application/x-www-form-urlencoded";
     let elsewhere = nobody.request(Method::POST, "/sign-in").header("Origin", "https://evil.example");
@@ -212,5 +226,64 @@ async fn an_organization_shares_private_models_by_role() {
     let organizations = writer.get("/api/v1/whoami").await.expect(200).json()["organizations"].clone();
     assert_eq!(organizations, json!([{ "name": "acme", "role": "write" }]));
     owner.delete("/api/v1/models/acme/m").await.expect(204);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_token_changes_only_tokens_that_may_do_no_more() {
+    let app = TestApp::spawn().await;
+    let write = app.user("alice").await;
+    let (read, admin) = (app.token("alice", "read").await, app.token("alice", "admin").await);
+    let listed = write.get("/api/v1/tokens").await.expect(200).json()["tokens"].clone();
+    let id = |scope: &str| {
+        let token = listed.as_array().unwrap().iter().find(|token| token["scope"] == scope).unwrap();
+        format!("/api/v1/tokens/{}", token["id"])
+    };
+    read.post("/api/v1/tokens", json!({ "name": "more", "scope": "read" })).await.refused(
+        403,
+        "forbidden",
+        "only read",
+    );
+    read.delete(&id("write")).await.expect(403);
+    read.delete(&id("admin")).await.expect(403);
+    write.delete(&id("admin")).await.expect(403);
+    write.get("/api/v1/whoami").await.expect(200);
+    read.delete(&id("read")).await.expect(204);
+    read.get("/api/v1/whoami").await.expect(401);
+    admin.delete(&id("write")).await.expect(204);
+    write.get("/api/v1/whoami").await.expect(401);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn no_shared_cache_keeps_what_a_known_caller_gets() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    alice.publish_private("alice/m", &files::card("license: mit")).await;
+    for place in ["/alice/m", "/settings/tokens", "/api/v1/models/alice/m", "/api/models/alice/m", "/alice/none"] {
+        let answer = alice.get(place).await;
+        assert_eq!(answer.header("cache-control"), "private, no-store", "{place}");
+    }
+    let file = alice.get("/alice/m/resolve/main/README.md").await.expect(200);
+    assert_eq!(file.header("cache-control"), "private, no-cache");
+    for caller in [&alice, &app.anonymous()] {
+        let answer = caller.get("/models").await.expect(200);
+        let vary: Vec<_> = answer.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
+        assert!(vary.contains(&"Authorization, Cookie"), "{vary:?}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn numbers_of_all_work_are_for_administrators() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    alice.publish_private("alice/m", &files::card("license: mit")).await;
+    app.drain().await;
+    for (caller, status) in [(app.anonymous(), 401), (alice, 403), (app.admin.clone(), 200)] {
+        caller.get("/metrics").await.expect(status);
+        let counts = caller.get("/api/v1/jobs").await.expect(200).json()["counts"].clone();
+        assert_eq!(counts.as_object().unwrap().is_empty(), status != 200, "{counts}");
+    }
     app.finish().await;
 }

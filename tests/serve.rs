@@ -86,6 +86,8 @@ async fn a_server_brings_its_own_postgres_and_takes_it_down_again() {
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(admin.get("/api/v1/whoami").await.expect(200).json()["is_admin"], true);
     admin.publish("admin/m", &files::card("license: mit")).await;
+    let mode = fs::metadata(home.path().join("store/blobs")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "other accounts of the machine read no blobs");
     assert!(home.postmaster().is_some());
     let log = server.stop().await;
     assert!(log.contains("shutting down"), "{log}");

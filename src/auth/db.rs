@@ -221,6 +221,7 @@ async fn caller(db: &mut PgConnection, row: CallerRow, csrf: Option<String>) -> 
         scope: scope_of(&row.scope),
         organizations: organizations.into_iter().map(|o| member(o.id, o.name, &o.role)).collect(),
         token_name: row.token_name,
+        token_id: Some(row.token_id),
         csrf,
     })
 }

@@ -4,6 +4,7 @@ pub mod db;
 mod viewer;
 
 use rand::RngExt as _;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::{digest::Digest, name};
@@ -103,6 +104,8 @@ pub struct Caller {
     pub organizations: Vec<Membership>,
     /// The token's name.
     pub token_name: String,
+    /// The token's row id; `None` is anonymous.
+    pub token_id: Option<i64>,
     /// The form secret, when signed in on the pages.
     pub csrf: Option<String>,
 }
@@ -110,7 +113,14 @@ pub struct Caller {
 impl Caller {
     /// Somebody unknown.
     pub fn anonymous() -> Self {
-        Self { user: None, scope: Scope::Read, organizations: Vec::new(), token_name: String::new(), csrf: None }
+        Self {
+            user: None,
+            scope: Scope::Read,
+            organizations: Vec::new(),
+            token_name: String::new(),
+            token_id: None,
+            csrf: None,
+        }
     }
 
     /// What the caller may read.
@@ -178,6 +188,20 @@ impl Caller {
         Err(Error::Forbidden("this needs a token with scope `admin` of an administrator".to_owned()))
     }
 
+    /// The user, when their token may make one of this scope or end it: a token that only reads changes nothing.
+    pub fn require_token_scope(&self, scope: Scope) -> Result<&User, Error> {
+        let user = self.require_user()?;
+        if self.scope < Scope::Write {
+            let why = "this token may only read: tokens are made and revoked with one of scope `write` or more";
+            return Err(Error::Forbidden(why.to_owned()));
+        }
+        if scope > self.scope {
+            let why = "a token cannot make or revoke one that may do more than itself";
+            return Err(Error::Forbidden(why.to_owned()));
+        }
+        Ok(user)
+    }
+
     /// Checks the secret of a form; requests with a token in their header need none.
     pub fn check_form(&self, given: &str) -> Result<(), Error> {
         use subtle::ConstantTimeEq as _;
@@ -210,6 +234,18 @@ pub struct Token {
     /// When it was used last.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_used_at: Option<OffsetDateTime>,
+}
+
+/// Ends a token of the caller: the one in use, or one that may do no more than it; returns whether there was one.
+pub async fn revoke_token(db: &mut PgConnection, caller: &Caller, token_id: i64) -> Result<bool, Error> {
+    let user = caller.require_user()?;
+    if caller.token_id != Some(token_id) {
+        let Some(token) = db::list_tokens(db, user.id).await?.into_iter().find(|token| token.id == token_id) else {
+            return Ok(false);
+        };
+        caller.require_token_scope(token.scope)?;
+    }
+    db::revoke_token(db, user.id, token_id).await
 }
 
 /// Returns a new secret: a prefix that scanners recognize, and 238 random bits.

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web::Data};
 
 use super::error::{ApiError, ApiResult};
-use crate::{app::App, jobs, storage};
+use crate::{app::App, auth::Caller, jobs, storage};
 
 /// Answers that the process lives.
 pub async fn healthz() -> &'static str {
@@ -21,8 +21,9 @@ pub async fn readyz(app: Data<App>) -> ApiResult<HttpResponse> {
     Ok(HttpResponse::Ok().content_type("text/plain").body("ready\n"))
 }
 
-/// Answers with what we count, for Prometheus.
-pub async fn metrics(app: Data<App>) -> ApiResult<HttpResponse> {
+/// Answers an administrator's token with what we count, for Prometheus: the numbers include private work.
+pub async fn metrics(app: Data<App>, caller: Caller) -> ApiResult<HttpResponse> {
+    caller.require_admin()?;
     let mut db = app.db.acquire().await?;
     let (blobs, bytes) = storage::db::totals(&mut db).await?;
     app.metrics.blobs.set(blobs);

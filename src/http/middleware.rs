@@ -8,14 +8,14 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
-        header::{self, HeaderName, HeaderValue},
+        header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
     web::Data,
 };
 use tracing::info;
 
-use super::error::ApiError;
+use super::{error::ApiError, extract::SESSION_COOKIE};
 use crate::app::App;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,6 +34,7 @@ pub async fn observe(
     let method = request.method().clone();
     let path = request.path().to_owned();
     let app = request.app_data::<Data<App>>().cloned();
+    let is_known = request.headers().contains_key(header::AUTHORIZATION) || request.cookie(SESSION_COOKIE).is_some();
     let mut response = next.call(request).await?;
     let duration = started.elapsed();
     let status = response.status().as_u16();
@@ -50,6 +51,7 @@ pub async fn observe(
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    keep_private(headers, is_known);
     let is_page = headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
     if is_page {
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
@@ -70,4 +72,19 @@ pub async fn refuse_packed<B: MessageBody + 'static>(
     let message = "bodies of requests are not unpacked here: send the body as it is, without `Content-Encoding`";
     let refused = ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "packed-body", message);
     Ok(request.into_response(refused.error_response()).map_into_right_body())
+}
+
+/// Says that an answer depends on who asks, and that no shared cache keeps what a known caller got.
+///
+/// Files keep their validators, so that their reader may ask again whether they changed.
+fn keep_private(headers: &mut HeaderMap, is_known: bool) {
+    let said = headers.get(header::CACHE_CONTROL).map(|value| value.as_bytes().to_vec());
+    if said.as_deref().is_some_and(|said| said.starts_with(b"public")) {
+        return;
+    }
+    headers.append(header::VARY, HeaderValue::from_static("Authorization, Cookie"));
+    if is_known || headers.contains_key(header::SET_COOKIE) {
+        let keeps = if said.as_deref() == Some(b"no-cache") { "private, no-cache" } else { "private, no-store" };
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(keeps));
+    }
 }

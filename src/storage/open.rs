@@ -1,6 +1,11 @@
 //! Opens a store by its address.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    fs::{DirBuilder, Permissions},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::Path,
+    sync::Arc,
+};
 
 use object_store::{
     ObjectStore, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder,
@@ -43,10 +48,24 @@ impl BlobStore {
 fn open_folder(folder: &Path) -> Result<BlobStore, Error> {
     std::fs::create_dir_all(folder)?;
     let folder = folder.canonicalize()?;
+    for inner in ["blobs", "tmp"] {
+        close_to_others(&folder.join(inner))?;
+    }
     // An acknowledged upload survives a power cut, not only a killed process.
     let objects = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true);
     let address = format!("file://{}", folder.display()).into();
     Ok(BlobStore { objects: Arc::new(objects), folder: Some(Arc::new(folder)), address, observe: Vec::new() })
+}
+
+/// Makes a folder that only this account may enter, or takes the others' way in: private models lie in it.
+///
+/// The folder around it is the operator's, who may have put it among other things.
+fn close_to_others(folder: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    if let Err(error) = std::fs::set_permissions(folder, Permissions::from_mode(0o700)) {
+        tracing::warn!("other accounts of this machine may read {}: {error}", folder.display());
+    }
+    Ok(())
 }
 
 fn wrap(objects: impl ObjectStore, url: &Url) -> BlobStore {

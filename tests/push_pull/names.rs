@@ -137,3 +137,27 @@ async fn an_empty_file_is_a_file() {
     assert_eq!((answer.body.len(), answer.header("content-length")), (0, "0"));
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_commit_id_always_means_that_commit() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    let first = alice.publish("alice/m", &files::card("license: mit")).await;
+    let second = alice.publish("alice/m", &files::card("license: apache-2.0")).await;
+    let base = "/api/models/alice/m";
+    alice.post(&format!("{base}/branch/{first}"), json!({ "startingPoint": "main" })).await.expect(400);
+    alice.post(&format!("{base}/tag/main"), json!({ "tag": first.to_uppercase() })).await.expect(400);
+    alice.post(&format!("{base}/super-squash/{first}"), json!({})).await.expect(400);
+    alice.post(&format!("{base}/branch/other"), json!({ "startingPoint": "main" })).await.expect(200);
+    // One that an older version let in.
+    app.sql(
+        "insert into refs (model_id, kind, name, revision_id)
+        select f.model_id, 'branch', r.commit, f.revision_id from refs f
+        join revisions r on r.model_id = f.model_id and r.id <> f.revision_id where f.name = 'main'",
+    )
+    .await;
+    let answer = alice.get(&format!("/alice/m/resolve/{first}/README.md")).await.expect(200);
+    assert_eq!(answer.header("x-repo-commit"), first);
+    assert_ne!(first, second);
+    app.finish().await;
+}

@@ -45,3 +45,25 @@ async fn a_revision_that_fails_is_served_only_after_a_reasoned_release() {
     alice.get(file).await.expect(200);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn files_that_are_held_back_are_not_given_by_their_digest() {
+    let app = TestApp::spawn().await;
+    let (alice, bob) = (app.user("alice").await, app.user("bob").await);
+    let broken = files::impostor(9);
+    bob.publish("bob/broken", &broken).await;
+    app.drain().await;
+    alice.put("/api/v1/models/alice/own", json!({})).await.expect(201);
+    let (path, content) = broken.iter().find(|(path, _)| path.ends_with(".safetensors")).unwrap();
+    let digest = herdbook::digest::Digest::of(content).to_hex();
+    let known = async || {
+        let upload = alice.post("/api/v1/models/alice/own/uploads", json!({})).await.expect(201).json();
+        let place = format!("/api/v1/models/alice/own/uploads/{}/known", upload["upload"].as_str().unwrap());
+        let offer = json!({ "files": [{ "path": path, "size": content.len(), "digest": digest }] });
+        alice.post(&place, offer).await.expect(200).json()["known"].clone()
+    };
+    assert_eq!(known().await, json!([path]), "what is served may be taken");
+    bob.put("/api/v1/namespaces/bob/smoke-policy", json!({ "on_failure": "quarantine" })).await.expect(200);
+    assert_eq!(known().await, json!([]));
+    app.finish().await;
+}

@@ -48,24 +48,32 @@ pub async fn may_use_blob(db: &mut PgConnection, user_id: i64, model_id: i64, di
     Ok(may)
 }
 
-/// Tells whether the viewer may read a model that holds the blob.
-pub async fn may_read_blob(db: &mut PgConnection, viewer: &Viewer, digest: &Digest) -> Result<bool, Error> {
-    let may = sqlx::query_scalar!(
+/// Returns some of the models, with a revision, that hold the blob and that the viewer may see.
+///
+/// Whether their files are served is another question: models and revisions can be held back.
+pub async fn list_holders(
+    db: &mut PgConnection,
+    viewer: &Viewer,
+    digest: &Digest,
+    limit: i64,
+) -> Result<Vec<(i64, i64)>, Error> {
+    let rows = sqlx::query!(
         r#"
-        select exists (
-            select from files f
-            join revisions r on r.id = f.revision_id
-            join models m on m.id = r.model_id
-            where f.digest = $1 and (m.visibility = 'public' or $2 or m.namespace_key = any($3))
-        ) as "may!"
+        select distinct r.model_id, r.id as revision_id
+        from files f
+        join revisions r on r.id = f.revision_id
+        join models m on m.id = r.model_id
+        where f.digest = $1 and (m.visibility = 'public' or $2 or m.namespace_key = any($3))
+        limit $4
         "#,
         digest.as_bytes(),
         viewer.everything,
         &viewer.namespaces,
+        limit,
     )
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    Ok(may)
+    Ok(rows.into_iter().map(|row| (row.model_id, row.revision_id)).collect())
 }
 
 /// Returns what the parser of a kind found in a blob, when it was looked into.

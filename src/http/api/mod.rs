@@ -23,6 +23,7 @@ use super::{error::ApiError, extract::ModelPath};
 use crate::{
     auth::Caller,
     catalog::{self, Model},
+    digest::Digest,
     license as licenses,
     lineage::db as lineage_db,
     smoke::gate,
@@ -54,8 +55,36 @@ pub(crate) async fn check_holds(
     model: &Model,
     revision_id: i64,
 ) -> Result<(), ApiError> {
+    match find_hold(db, caller, model, revision_id).await? {
+        Some(refusal) => Err(refusal),
+        None => Ok(()),
+    }
+}
+
+/// Models that are looked at to answer whether somebody may read a blob.
+const MOST_HOLDERS: i64 = 100;
+
+/// Tells whether the caller may read a blob: through a revision that they may see and that is served to them.
+pub(crate) async fn may_read_blob(db: &mut PgConnection, caller: &Caller, digest: &Digest) -> Result<bool, ApiError> {
+    for (model_id, revision_id) in catalog::list_holders(db, &caller.viewer(), digest, MOST_HOLDERS).await? {
+        if let Some(model) = catalog::find_model_by_id(db, model_id).await?
+            && find_hold(db, caller, &model, revision_id).await?.is_none()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Returns the refusal to serve a revision to this caller, if it is held back by any gate.
+async fn find_hold(
+    db: &mut PgConnection,
+    caller: &Caller,
+    model: &Model,
+    revision_id: i64,
+) -> Result<Option<ApiError>, ApiError> {
     if caller.may_write(model.name.namespace()) {
-        return Ok(());
+        return Ok(None);
     }
     if lineage_db::find_hold(db, model.id).await?.as_deref() == Some("quarantine") {
         let message = format!(
@@ -63,7 +92,7 @@ pub(crate) async fn check_holds(
              serve it until that is settled; see /{0}/pedigree",
             model.name
         );
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "quarantined", message));
+        return Ok(Some(ApiError::new(StatusCode::FORBIDDEN, "quarantined", message)));
     }
     if licenses::db::is_license_held(db, model.id).await? {
         let findings = licenses::db::list_model_findings(db, &caller.viewer(), model.id).await?;
@@ -74,11 +103,11 @@ pub(crate) async fn check_holds(
             model.name,
             licenses::gate::explain(&open)
         );
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "license-held", message));
+        return Ok(Some(ApiError::new(StatusCode::FORBIDDEN, "license-held", message)));
     }
     if let Some(hold) = gate::find_hold(db, model.name.namespace(), revision_id).await? {
         let message = hold.explain(&model.name.to_string());
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "smoke-held", message));
+        return Ok(Some(ApiError::new(StatusCode::FORBIDDEN, "smoke-held", message)));
     }
-    Ok(())
+    Ok(None)
 }

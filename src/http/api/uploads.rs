@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use super::writable;
+use super::{may_read_blob, writable};
 use crate::{
     app::App,
     auth::Caller,
@@ -88,14 +88,13 @@ pub async fn take_known(
     let model = writable(&mut tx, &caller, &path.model()).await?;
     let user_id = caller.require_user()?.id;
     require_open(&mut tx, &path.id, model.id, user_id).await?;
-    let viewer = caller.viewer();
     let mut known = Vec::new();
     for offered in &body.files {
         let file: FilePath = offered.path.parse()?;
         let bad = |_| ApiError::bad_request(format!("the digest of `{file}` is not 64 hexadecimal digits"));
         let digest: Digest = offered.digest.parse().map_err(bad)?;
         let may_use = catalog::may_use_blob(&mut tx, user_id, model.id, &digest).await?
-            || catalog::may_read_blob(&mut tx, &viewer, &digest).await?;
+            || may_read_blob(&mut tx, &caller, &digest).await?;
         let is_same = storage::db::find_blob(&mut tx, &digest).await? == Some(offered.size);
         if may_use && is_same {
             storage::record(&mut tx, &app.store, &Stored { digest, size: offered.size }).await?;

@@ -9,6 +9,7 @@ use actix_web::{
 use askama::Template;
 use serde::Deserialize;
 use time::OffsetDateTime;
+use url::Url;
 
 use super::{Frame, error::PageResult, format, page};
 use crate::{
@@ -46,9 +47,16 @@ pub async fn get_sign_in(caller: Caller, query: Query<Next>) -> PageResult {
 }
 
 /// A path on this host: never a link elsewhere.
+///
+/// Browsers drop tabs and line ends and read `\` as `/`, so what counts is where the URL standard says that it leads.
 fn local(next: &str) -> &str {
-    let is_path = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
-    if is_path { next } else { "/" }
+    let stays = || {
+        let base = Url::parse("http://herdbook.invalid/").ok()?;
+        let joined = base.join(next).ok()?;
+        (joined.origin() == base.origin() && !joined.path().starts_with("//")).then_some(())
+    };
+    let is_plain = next.starts_with('/') && next.chars().all(|c| c.is_ascii_graphic() && c != '\\');
+    if is_plain && stays().is_some() { next } else { "/" }
 }
 
 /// What the form sends.
@@ -176,14 +184,11 @@ pub async fn change_tokens(app: Data<App>, request: HttpRequest, caller: Caller,
     let user = caller.require_user()?;
     let mut db = app.db.acquire().await?;
     if let Some(id) = form.revoke {
-        auth::db::revoke_token(&mut db, user.id, id).await?;
+        auth::revoke_token(&mut db, &caller, id).await?;
         return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, "/settings/tokens")).finish());
     }
     let scope = form.scope.unwrap_or(Scope::Read);
-    if scope > caller.scope {
-        let message = "a token cannot create one that may do more than itself";
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message).into());
-    }
+    caller.require_token_scope(scope)?;
     let name = form.name.trim();
     if name.is_empty() || name.len() > 100 {
         return Err(ApiError::bad_request("give the token a name of 1 to 100 characters").into());
