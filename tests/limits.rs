@@ -1,6 +1,7 @@
 //! What requests may cost: each limit, asked for from outside.
 
 use reqwest::Method;
+use serde_json::{Value, json};
 
 use crate::support::{TestApp, send};
 
@@ -42,5 +43,42 @@ async fn no_route_unpacks_a_body() {
     }
     let plain = app.admin.request(Method::POST, "/api/validate-yaml").header("Content-Encoding", "identity");
     assert_ne!(send(plain.body("{}")).await.status, 415);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_batch_of_uploads_announces_no_more_than_can_be_stored() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    alice.put("/api/v1/models/alice/a", json!({})).await.expect(201);
+    let batch = "/alice/a.git/info/lfs/objects/batch";
+    let ask = |objects: Value| json!({ "operation": "upload", "transfers": ["multipart"], "objects": objects });
+    let large = json!({ "oid": "ab".repeat(32), "size": 4_611_686_018_427_387_904_u64 });
+    let small = json!({ "oid": "cd".repeat(32), "size": 5 });
+    let answer = alice.post(batch, ask(json!([large, &small]))).await.expect(200).json();
+    assert_eq!(answer["objects"][0]["error"]["code"], 422);
+    assert_eq!(answer["objects"][0]["error"]["message"], "a file has at most 671088640000 bytes: split it");
+    assert!(answer["objects"][0]["actions"].is_null());
+    assert!(answer["objects"][1]["actions"]["upload"]["href"].is_string());
+    let largest = json!({ "oid": "ab".repeat(32), "size": 671_088_640_000_u64 });
+    let answer = alice.post(batch, ask(json!([&largest]))).await.expect(200).json();
+    let links = answer["objects"][0]["actions"]["upload"]["header"].as_object().unwrap().len();
+    assert_eq!(links, 10_000 + 1);
+    let answer = alice.post(batch, ask(Value::Array(vec![largest; 11]))).await.expect(422).json();
+    assert_eq!(answer["error"], "the objects of a batch have at most 100000 parts: send some in another one");
+    let many = ask(Value::Array(vec![small; 1001]));
+    let answer = alice.post(batch, many).await.expect(422).json();
+    assert_eq!(answer["error"], "a batch names at most 1000 objects: send the others in another one");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_plain_upload_announces_no_more_than_can_be_stored() {
+    let app = TestApp::spawn().await;
+    let alice = app.user("alice").await;
+    alice.put("/api/v1/models/alice/a", json!({})).await.expect(201);
+    let request = alice.request(Method::PUT, "/api/v1/models/alice/a/files/x.bin");
+    let answer = send(request.header("Content-Range", "bytes 0-0/671088640001").body("x")).await;
+    answer.refused(413, "too-large", "a file has at most 671088640000 bytes: split it");
     app.finish().await;
 }

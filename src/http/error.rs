@@ -17,6 +17,9 @@ use tracing::error;
 
 use crate::{auth, catalog, hooks, import, jobs, license, lineage, name, smoke, storage, xet};
 
+/// When a client that found the server busy may ask again, in seconds.
+const RETRY_SECONDS: &str = "5";
+
 /// An error as a client sees it.
 #[derive(Debug)]
 pub struct ApiError {
@@ -79,6 +82,9 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(self.status);
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header((header::RETRY_AFTER, RETRY_SECONDS));
         }
         response.content_type("application/problem+json").body(problem.to_string())
     }

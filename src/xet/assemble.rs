@@ -15,10 +15,17 @@ use super::{
     shard::{self, FileEntry, Term},
 };
 use crate::{
-    catalog,
+    catalog::{self, uploads::MAX_FILE},
     digest::Digest,
     storage::{self, BlobStore, Stored},
 };
+
+/// Most terms of a shard's files together: one for each 64 KiB of a file of the largest size would be more, but a
+/// term is a run, and each costs a row.
+const MAX_TERMS: usize = 512 * 1024;
+/// Most chunks that the terms of a shard name together: their hashes are laid out file by file, 40 bytes each. Chunks
+/// have 64 KiB in the middle, so this is 256 GiB of them.
+const MAX_NAMED_CHUNKS: usize = 4 * 1024 * 1024;
 
 /// Told how many files of a shard are done, and how many there are.
 pub type Progress = Box<dyn FnMut(usize, usize) + Send>;
@@ -57,6 +64,7 @@ pub async fn put_shard(
     mut progress: Progress,
 ) -> Result<(), Error> {
     let files = shard::parse(bytes)?;
+    bound(&files)?;
     let mut xorbs: HashMap<MerkleHash, Xorb> = HashMap::new();
     for (done, file) in files.iter().enumerate() {
         progress(done, files.len());
@@ -71,6 +79,29 @@ pub async fn put_shard(
     }
     progress(files.len(), files.len());
     release(pool, store, uploader, &xorbs).await
+}
+
+/// Refuses a shard that asks for more work than any upload needs: few terms can name the same chunks over and over.
+/// Only what the shard itself says is looked at, before anything is read or copied.
+fn bound(files: &[FileEntry]) -> Result<(), Error> {
+    let smaller = "upload fewer or smaller files at once";
+    let terms: usize = files.iter().map(|file| file.terms.len()).sum();
+    if terms > MAX_TERMS {
+        let message = format!("the shard has {terms} terms, at most {MAX_TERMS} are taken: {smaller}");
+        return Err(Error::Malformed(message));
+    }
+    let named = files.iter().flat_map(|file| &file.terms).map(|term| term.end.saturating_sub(term.start));
+    let chunks = named.fold(0, usize::saturating_add);
+    if chunks > MAX_NAMED_CHUNKS {
+        let message = format!("the shard names {chunks} chunks, at most {MAX_NAMED_CHUNKS} are taken: {smaller}");
+        return Err(Error::Malformed(message));
+    }
+    let size = files.iter().flat_map(|file| &file.terms).fold(0, |size: u64, term| size.saturating_add(term.length));
+    if size > MAX_FILE {
+        let message = format!("the shard's files have {size} bytes, at most {MAX_FILE} are taken: {smaller}");
+        return Err(Error::Malformed(message));
+    }
+    Ok(())
 }
 
 async fn assemble(store: &BlobStore, file: &FileEntry, xorbs: &HashMap<MerkleHash, Xorb>) -> Result<Stored, Error> {
@@ -194,4 +225,25 @@ async fn release(
         store.delete_temporary(object).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(terms: usize, chunks: usize, length: u64) -> FileEntry {
+        let term = Term { xorb: MerkleHash::default(), start: 0, end: chunks, length, range_hash: None };
+        FileEntry { hash: MerkleHash::default(), digest: None, terms: vec![term; terms] }
+    }
+
+    #[test]
+    fn a_shard_that_names_one_xorb_thousands_of_times_is_refused_before_anything_is_copied() {
+        let refused = |files: &[FileEntry]| bound(files).unwrap_err().to_string();
+        assert!(refused(&[file(12_000, 8192, 8192)]).contains("names 98304000 chunks"));
+        assert!(refused(&vec![file(100, 8192, 8192); 6]).contains("chunks"));
+        assert!(refused(&[file(1, usize::MAX, 1), file(1, usize::MAX, 1)]).contains("chunks"));
+        assert!(refused(&[file(MAX_TERMS + 1, 1, 1)]).contains("terms"));
+        assert!(refused(&[file(2, 1, MAX_FILE / 2 + 1)]).contains("bytes"));
+        bound(&[file(512, 8192, 64 * 1024 * 1024)]).unwrap();
+    }
 }

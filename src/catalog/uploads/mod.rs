@@ -27,6 +27,9 @@ pub struct Slot {
     pub key: String,
 }
 
+/// Largest file that is taken, in bytes: 10,000 parts of 64 MiB, as many as object stores take of one file.
+pub const MAX_FILE: u64 = 10_000 * 64 * 1024 * 1024;
+
 /// A piece of a file: `offset` of `total` bytes, `length` of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Piece {

@@ -15,7 +15,7 @@ use crate::{
     auth::Caller,
     catalog::{
         self, Change, Commit, Model,
-        uploads::{self, Piece, Received, Slot},
+        uploads::{self, MAX_FILE, Piece, Received, Slot},
     },
     digest::Digest,
     http::{
@@ -209,6 +209,7 @@ fn piece(request: &HttpRequest) -> ApiResult<Piece> {
     let headers = request.headers();
     let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let Some(range) = headers.get(header::CONTENT_RANGE) else {
+        refuse_large(length)?;
         return Ok(Piece { offset: 0, length, total: length });
     };
     let bad = || ApiError::bad_request("Content-Range must be `bytes FIRST-LAST/TOTAL`");
@@ -221,7 +222,16 @@ fn piece(request: &HttpRequest) -> ApiResult<Piece> {
     if !fits {
         return Err(ApiError::bad_request("Content-Range does not fit itself or Content-Length"));
     }
+    refuse_large(Some(total))?;
     Ok(Piece { offset: first, length: Some(last - first + 1), total: Some(total) })
+}
+
+fn refuse_large(total: Option<u64>) -> ApiResult<()> {
+    if total.is_none_or(|total| total <= MAX_FILE) {
+        return Ok(());
+    }
+    let message = format!("a file has at most {MAX_FILE} bytes: split it");
+    Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message))
 }
 
 fn expected_digest(request: &HttpRequest) -> ApiResult<Option<Digest>> {

@@ -16,7 +16,7 @@ use crate::{
     auth::Caller,
     catalog::{
         self,
-        uploads::{self, Slot},
+        uploads::{self, MAX_FILE, Slot},
     },
     digest::Digest,
     http::{
@@ -29,6 +29,10 @@ use crate::{
 
 /// Files larger than one part go in parts, when the client can.
 const PART: u64 = 64 * 1024 * 1024;
+/// Most objects of one batch: each answer holds links, and each costs questions to the database.
+const MAX_OBJECTS: usize = 1000;
+/// Most links to parts that one answer holds, some 25 MB.
+const MAX_LINKS: u64 = 100_000;
 /// How long upload links hold, in seconds.
 const VALID: i64 = 24 * 3600;
 const MEDIA_TYPE: &str = "application/vnd.git-lfs+json";
@@ -60,11 +64,20 @@ pub async fn batch(
         let message = "files are downloaded from /NAMESPACE/NAME/resolve/REVISION/PATH";
         return Err(ApiError::bad_request(message).into());
     }
+    if batch.objects.len() > MAX_OBJECTS {
+        let message = format!("a batch names at most {MAX_OBJECTS} objects: send the others in another one");
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "too-many-objects", message).into());
+    }
+    let parts = batch.objects.iter().filter(|object| object.size <= MAX_FILE).map(|object| object.size.div_ceil(PART));
+    if parts.sum::<u64>() > MAX_LINKS {
+        let message = format!("the objects of a batch have at most {MAX_LINKS} parts: send some in another one");
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "too-many-parts", message).into());
+    }
     let mut db = app.db.acquire().await?;
     let model = find_writable(&mut db, &caller, &request, &path).await?;
     let user_id = caller.require_user()?.id;
     let in_parts = batch.transfers.iter().any(|transfer| transfer == "multipart")
-        && batch.objects.iter().any(|object| object.size > PART);
+        && batch.objects.iter().any(|object| object.size > PART && object.size <= MAX_FILE);
     let mut objects = Vec::new();
     for object in &batch.objects {
         let mut answer = json!({ "oid": object.oid, "size": object.size, "authenticated": true });
@@ -73,6 +86,12 @@ pub async fn batch(
             objects.push(answer);
             continue;
         };
+        if object.size > MAX_FILE {
+            let message = format!("a file has at most {MAX_FILE} bytes: split it");
+            answer["error"] = json!({ "code": 422, "message": message });
+            objects.push(answer);
+            continue;
+        }
         let is_held = catalog::may_use_blob(&mut db, user_id, model.id, &digest).await?
             && storage::db::find_blob(&mut db, &digest).await? == Some(object.size);
         if !is_held {
