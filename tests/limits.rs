@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{TestApp, send};
 
@@ -80,5 +81,51 @@ async fn a_plain_upload_announces_no_more_than_can_be_stored() {
     let request = alice.request(Method::PUT, "/api/v1/models/alice/a/files/x.bin");
     let answer = send(request.header("Content-Range", "bytes 0-0/671088640001").body("x")).await;
     answer.refused(413, "too-large", "a file has at most 671088640000 bytes: split it");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn exports_that_nobody_reads_keep_no_one_else_waiting() {
+    let app = TestApp::spawn().await;
+    let line = |number: usize| {
+        let tags: Vec<String> = (0..20).map(|tag| format!("a-tag-of-some-length-{number}-{tag}")).collect();
+        let parent = if number == 0 { json!([]) } else { json!(["herd/model-0"]) };
+        json!({ "id": format!("herd/model-{number}"), "license": "llama2", "tags": tags, "base_models": parent })
+            .to_string()
+    };
+    let lines: Vec<String> = (0..4000).map(line).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("herd.jsonl");
+    std::fs::write(&file, lines.join("\n") + "\n").unwrap();
+    app.run(&["import", file.to_str().unwrap()]).await.expect(0);
+    app.drain().await;
+    let host = app.url().strip_prefix("http://").unwrap().to_owned();
+    let mut readers = Vec::new();
+    for format in ["cyclonedx", "sarif", "spdx"].into_iter().cycle().take(30) {
+        let mut reader = TcpStream::connect(&host).await.unwrap();
+        let ask = format!("GET /api/v1/audit?format={format} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        reader.write_all(ask.as_bytes()).await.unwrap();
+        // The head has come: the export has begun.
+        reader.readable().await.unwrap();
+        readers.push(reader);
+    }
+    let mut db = app.database().await;
+    for _ in 0..5 {
+        app.anonymous().get("/models").await.expect(200);
+        let held: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'",
+        )
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+        assert_eq!(held, 0, "connections wait for readers in a transaction");
+    }
+    let whole = app.anonymous().get("/api/v1/audit?format=cyclonedx").await.expect(200);
+    assert!(
+        whole.body.len() > 4 << 20,
+        "{} bytes fit into what the network holds: this shows nothing",
+        whole.body.len()
+    );
+    drop(readers);
     app.finish().await;
 }

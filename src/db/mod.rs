@@ -85,7 +85,10 @@ pub async fn open(options: &DataOptions, exclusive: bool) -> Result<Database, Er
         Some(url) => (reach(url).await?, None),
         None => embedded::open(options, exclusive).await?,
     };
-    let connect = connect.application_name("herdbook").options([("statement_timeout", "120s")]);
+    // The second is a net: nothing is to hold a transaction while it waits, and what forgot is ended. An import's own
+    // transaction waits for its upload, and may pause as long.
+    let timeouts = [("statement_timeout", "120s"), ("idle_in_transaction_session_timeout", "600s")];
+    let connect = connect.application_name("herdbook").options(timeouts);
     let pool = PgPoolOptions::new()
         .max_connections(24)
         .acquire_timeout(Duration::from_secs(20))

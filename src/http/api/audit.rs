@@ -1,6 +1,9 @@
 //! Audits: the findings of a model, a namespace or everything, in forms that other tools read; streamed.
 
-use std::{collections::BTreeMap, str::FromStr as _};
+use std::{
+    collections::{BTreeMap, HashSet},
+    str::FromStr as _,
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -379,7 +382,11 @@ async fn write_asked(out: &mut Out, viewer: &Viewer, scope: &ReportScope, profil
     Ok(())
 }
 
-/// Writes a report in a form of another tool, from one state of the database.
+/// Writes a report in a form of another tool.
+///
+/// It is a cursor over the models' names: no connection is held while the client reads, so that slow readers cost
+/// nobody else anything. What changes meanwhile appears in its older or its newer state; models that come into view
+/// after the first pass are left out, so that later passes name nothing that the first did not describe.
 async fn write_report(
     mut out: Out,
     viewer: Viewer,
@@ -388,13 +395,16 @@ async fn write_report(
     (format, mut exporter): (Format, Box<dyn Exporter>),
 ) -> (Out, Result<(), Stopped>) {
     let written = async {
-        let mut snapshot = out.app.db.begin().await?;
-        db::begin_snapshot(&mut snapshot).await?;
+        let mut described = HashSet::new();
         for pass in 0..exporter.passes() {
             out.write(&exporter.begin(pass)).await?;
             let mut after = String::new();
             loop {
-                let (mut models, next) = read_in(&mut snapshot, &viewer, &scope, profile.as_ref(), &after).await?;
+                let (mut models, next) = read(&out, &viewer, &scope, profile.as_ref(), &after).await?;
+                match pass {
+                    0 => described.extend(models.iter().map(|model| model.id.clone())),
+                    _ => models.retain(|model| described.contains(&model.id)),
+                }
                 for model in &mut models {
                     if format.lists_findings() {
                         model.findings.retain(|finding| scope.lists(finding));

@@ -62,12 +62,6 @@ pub struct ReportBatch {
     pub next: Option<String>,
 }
 
-/// Lets a transaction see one state of the database, whatever others commit.
-pub async fn begin_snapshot(db: &mut PgConnection) -> Result<(), Error> {
-    sqlx::query!("set transaction isolation level repeatable read, read only").execute(db).await?;
-    Ok(())
-}
-
 /// When something that a report on this scope says last changed; the year 1970 when there is nothing.
 pub async fn find_report_time(
     db: &mut PgConnection,
