@@ -75,7 +75,7 @@ pub(super) struct Head {
     pub(super) parents: Vec<Relative>,
     pub(super) children: Vec<Children>,
     pub(super) descendants: String,
-    pub(super) flags: Vec<String>,
+    pub(super) flags: Vec<Flag>,
     pub(super) hold: Option<&'static str>,
     /// Kept back by the license policy of its namespace.
     pub(super) is_license_held: bool,
@@ -270,13 +270,27 @@ fn snippets(model: &Model, base: &str) -> Vec<Snippet> {
     ]
 }
 
-fn flags(model: &Model) -> Vec<String> {
+/// Something odd about a model's files.
+pub(super) struct Flag {
+    /// The color of its note, by how bad it is: never that of good news.
+    pub(super) tone: &'static str,
+    /// Its code and its detail.
+    pub(super) text: String,
+}
+
+fn flags(model: &Model) -> Vec<Flag> {
     let flags = model.flags.as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |flag: &serde_json::Value| {
+    let shown = |flag: &serde_json::Value| {
         let detail = flag["detail"].as_str().unwrap_or_default();
-        format!("{}: {detail}", flag["code"].as_str().unwrap_or("odd")).trim_end_matches([':', ' ']).to_owned()
+        let code = flag["code"].as_str().unwrap_or("odd");
+        let tone = match code {
+            _ if code.ends_with("-dangerous") => "bad",
+            _ if code.ends_with("-suspicious") || code.ends_with("-unreadable") => "review",
+            _ => "notice",
+        };
+        Flag { tone, text: format!("{code}: {detail}").trim_end_matches([':', ' ']).to_owned() }
     };
-    flags.iter().map(text).collect()
+    flags.iter().map(shown).collect()
 }
 
 #[derive(Template)]
